@@ -1,0 +1,50 @@
+"""The `tillstream` command: reads argv and the environment, wires objects, prints."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tillstream.cli.output import errors
+from tillstream.errors import TillstreamError
+from tillstream.settings import load_settings
+
+app = typer.Typer(
+    name="tillstream",
+    help="Real-time inventory for retail chains: from the till to the shelf.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _root(
+    ctx: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Folder of this installation's data [env: TILLSTREAM_HOME]"),
+    ] = None,
+) -> None:
+    if ctx.resilient_parsing:
+        return
+    ctx.obj = load_settings(**({"home": home.expanduser().absolute()} if home else {}))
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 bad event,
+    4 a service is missing or refused, 5 stored data disagrees, 130 interrupted."""
+    try:
+        app()
+    except TillstreamError as exc:
+        errors.print(f"[bold red]error:[/] {exc}", soft_wrap=True)
+        if exc.hint:
+            errors.print(f"[bold]try:[/] {exc.hint}", soft_wrap=True)
+        sys.exit(exc.exit_code)
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
