@@ -1,0 +1,64 @@
+"""The one way to reach ClickHouse: clickhouse-connect over HTTP, embedded or server alike."""
+
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from tillstream.errors import ConfigError, ServiceError
+from tillstream.settings import WarehouseSettings
+
+__all__ = ["Client", "ClickHouseError", "connect"]
+
+_AUTHENTICATION_FAILED = 516
+
+# Rows and their tokens must be durable when an insert returns, and one insert must be one block:
+# tokens name whole blocks. Poisoned dates may touch any month, so partitions are not limited.
+_SESSION_SETTINGS: dict[str, Any] = {
+    "async_insert": 0,
+    "max_partitions_per_insert_block": 0,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    "insert_null_as_default": 0,
+    "min_insert_block_size_rows": 10_000_000,
+    "min_insert_block_size_bytes": 0,
+    "max_insert_block_size": 10_000_000,
+    "max_query_size": 16_777_216,
+    "date_time_input_format": "best_effort",
+}
+
+
+def connect(
+    warehouse: WarehouseSettings, *, database: str | None = None, timeout_s: float = 300.0
+) -> Client:
+    """A client on `database` (default: the configured one).
+
+    Raises ConfigError when the server refuses the user or password, ServiceError when there is no
+    server at the configured address.
+    """
+    try:
+        return clickhouse_connect.get_client(
+            host=warehouse.host,
+            port=warehouse.port,
+            username=warehouse.user,
+            password=warehouse.password.get_secret_value(),
+            database=warehouse.database if database is None else database,
+            secure=warehouse.secure,
+            ca_cert=str(warehouse.ca_file) if warehouse.ca_file else None,
+            send_receive_timeout=timeout_s,
+            connect_timeout=5,
+            query_retries=0,
+            autogenerate_session_id=False,
+            settings=_SESSION_SETTINGS,
+        )
+    except ClickHouseError as exc:
+        address = f"{warehouse.host}:{warehouse.port}"
+        if getattr(exc, "code", None) == _AUTHENTICATION_FAILED or "AUTHENTICATION" in str(exc):
+            raise ConfigError(
+                f"ClickHouse at {address} refused user {warehouse.user!r}",
+                hint="check TILLSTREAM_WAREHOUSE__USER and TILLSTREAM_WAREHOUSE__PASSWORD",
+            ) from exc
+        raise ServiceError(
+            f"ClickHouse at {address} did not answer: {str(exc).splitlines()[0]}",
+            hint="start it with `tillstream up`, or set TILLSTREAM_WAREHOUSE__HOST and __PORT",
+        ) from exc

@@ -1,0 +1,141 @@
+"""Numbered SQL migrations: forward only, each applied once, never edited afterwards."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+
+from clickhouse.client import Client, ClickHouseError, connect
+from tillstream.errors import IntegrityError, ServiceError
+from tillstream.settings import WarehouseSettings
+
+_FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
+_CREATE_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
+_CREATE_ANY = re.compile(r"^(CREATE (?:TABLE|VIEW|MATERIALIZED VIEW)) (\w+)", re.MULTILINE)
+_ENGINE = re.compile(r"ENGINE = (\w*MergeTree)(?:\(([^)]*)\))?")
+
+_LEDGER = """CREATE TABLE IF NOT EXISTS schema_migrations
+(
+    number      UInt32,
+    name        String,
+    sha256      String,
+    applied_at  DateTime64(3, 'UTC') DEFAULT now64(3)
+)
+ENGINE = MergeTree
+ORDER BY number"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    def statements(self) -> Iterator[str]:
+        """The statements in order, without comments; none holds a semicolon inside a literal."""
+        lines = (line for line in self.sql.splitlines() if not line.lstrip().startswith("--"))
+        for statement in "\n".join(lines).split(";\n"):
+            if text := statement.strip().rstrip(";"):
+                yield text
+
+
+def load_migrations() -> tuple[Migration, ...]:
+    """Every checked-in migration, by number."""
+    found = []
+    for entry in resources.files("clickhouse").joinpath("migrations").iterdir():
+        if match := _FILE.match(entry.name):
+            found.append(Migration(int(match[1]), match[2], entry.read_text(encoding="utf-8")))
+    return tuple(sorted(found, key=lambda migration: migration.number))
+
+
+def clustered(statement: str, cluster: str) -> list[str]:
+    """The statement for a cluster: Replicated engines, created everywhere.
+
+    Rows of one store live on one shard: every read by item is local to it, and so is the check
+    for duplicates. A table `t` becomes `t_local` behind a Distributed `t`.
+    """
+    table = _CREATE_TABLE.match(statement)
+    spread = f"ON CLUSTER '{cluster}'"
+    if table is None or not _ENGINE.search(statement):
+        return [_CREATE_ANY.sub(rf"\1 \2 {spread}", statement, count=1)]
+    name = table[1]
+    local = _CREATE_TABLE.sub(f"CREATE TABLE {name}_local {spread}", statement, count=1)
+
+    def replicated(match: re.Match[str]) -> str:
+        path = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'"
+        arguments = f"{path}, {match[2]}" if match[2] else path
+        return f"ENGINE = Replicated{match[1]}({arguments})"
+
+    local = _ENGINE.sub(replicated, local, count=1)
+    key = "cityHash64(store_id)" if re.search(r"\bstore_id\b", statement) else "rand()"
+    spanning = (
+        f"CREATE TABLE {name} {spread} AS {name}_local "
+        f"ENGINE = Distributed('{cluster}', currentDatabase(), {name}_local, {key})"
+    )
+    return [local, spanning]
+
+
+def pending(client: Client, migrations: tuple[Migration, ...]) -> tuple[Migration, ...]:
+    """Migrations not applied yet. Raises IntegrityError when an applied one was edited."""
+    client.command(_LEDGER)
+    rows = client.query("SELECT number, name, sha256 FROM schema_migrations").result_rows
+    applied = {int(number): (name, sha256) for number, name, sha256 in rows}
+    for migration in migrations:
+        if migration.number in applied and applied[migration.number][1] != migration.sha256:
+            raise IntegrityError(
+                f"migration {migration.number:04d}_{migration.name} was edited after it was "
+                f"applied to this warehouse",
+                hint="restore the file and put the change into a new migration",
+            )
+    return tuple(m for m in migrations if m.number not in applied)
+
+
+def migrate(
+    warehouse: WarehouseSettings,
+    *,
+    database: str | None = None,
+    on_applied: Callable[[Migration], None] | None = None,
+) -> tuple[Migration, ...]:
+    """Create the database if needed and apply what is pending, in order. Returns what was applied.
+
+    A migration that fails half way is not recorded: its CREATE statements already carried out
+    answer "exists" the next time and are passed over.
+    """
+    name = database or warehouse.database
+    root = connect(warehouse, database="default")
+    spread = f" ON CLUSTER '{warehouse.cluster}'" if warehouse.cluster else ""
+    root.command(f"CREATE DATABASE IF NOT EXISTS `{name}`{spread}")
+    root.close()
+    client = connect(warehouse, database=name)
+    try:
+        todo = pending(client, load_migrations())
+        for migration in todo:
+            _apply(client, migration, warehouse.cluster)
+            client.insert(
+                "schema_migrations",
+                [[migration.number, migration.name, migration.sha256]],
+                column_names=["number", "name", "sha256"],
+            )
+            if on_applied:
+                on_applied(migration)
+        return todo
+    finally:
+        client.close()
+
+
+def _apply(client: Client, migration: Migration, cluster: str | None) -> None:
+    for statement in migration.statements():
+        for text in clustered(statement, cluster) if cluster else [statement]:
+            text = re.sub(r"^CREATE (TABLE|VIEW|MATERIALIZED VIEW) ", r"CREATE \1 IF NOT EXISTS ", text)
+            try:
+                client.command(text)
+            except ClickHouseError as exc:
+                raise ServiceError(
+                    f"migration {migration.number:04d}_{migration.name} failed: "
+                    f"{str(exc).splitlines()[0]}\n  in: {text[:120]}"
+                ) from exc
