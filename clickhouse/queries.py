@@ -1,8 +1,8 @@
 """Typed reads and repairs that the stream needs. Keys travel as external data, not as SQL text."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from clickhouse_connect.driver.external import ExternalData
@@ -97,29 +97,6 @@ def highest_offsets(client: Client) -> dict[tuple[str, int], int]:
     return {(r["topic_id"], r["partition"]): r["high"] for r in rows.to_pylist()}
 
 
-def stored_offsets(
-    client: Client, ranges: Iterable[tuple[str, int, int, int]], *, tables: Sequence[str]
-) -> pa.Table:
-    """(table, topic_id, partition, offset) of every row stored in the inclusive offset ranges
-    (topic_id, partition, first, last)."""
-    bounds = list(ranges)
-    schema = pa.schema(
-        [("t", pa.string()), ("p", pa.int32()), ("a", pa.int64()), ("z", pa.int64())]
-    )
-    columns = list(zip(*bounds, strict=True)) if bounds else [[], [], [], []]
-    keys = pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
-    lowest = min((b[2] for b in bounds), default=0)
-    highest = max((b[3] for b in bounds), default=-1)
-    union = " UNION ALL ".join(
-        f"SELECT '{table}' AS source, toString(f.topic_id) AS topic_id, f.partition AS partition,"
-        f" f.offset AS offset FROM {table} AS f INNER JOIN keys AS k"
-        f" ON f.topic_id = k.t AND f.partition = k.p"
-        f" WHERE f.offset BETWEEN {lowest} AND {highest} AND f.offset BETWEEN k.a AND k.z"
-        for table in tables
-    )
-    return select(client, union, keys=(keys, "t String, p Int32, a Int64, z Int64"))
-
-
 def committed_cuts(client: Client, query: str) -> list[Cut]:
     rows = select(
         client,
@@ -130,14 +107,69 @@ def committed_cuts(client: Client, query: str) -> list[Cut]:
     return [Cut(**row) for row in rows.to_pylist()]
 
 
+# Offset ranges (topic_id, partition, first, last), both ends included.
+Ranges = Sequence[tuple[str, int, int, int]]
+_RANGE_KEYS = "t String, p Int32, a Int64, z Int64"
+
+
+def _range_keys(ranges: Ranges) -> tuple[pa.Table, str]:
+    types = (pa.string(), pa.int32(), pa.int64(), pa.int64())
+    columns = zip(*ranges, strict=True)
+    arrays = [pa.array(column, type_) for column, type_ in zip(columns, types, strict=True)]
+    return pa.table(arrays, names=["t", "p", "a", "z"]), _RANGE_KEYS
+
+
+def _within(table: str, ranges: Ranges) -> str:
+    """A subquery: the rows of `table` inside the ranges of the table `keys`."""
+    lowest, highest = min(r[2] for r in ranges), max(r[3] for r in ranges)
+    return (
+        f"(SELECT f.* FROM {table} AS f INNER JOIN keys AS k"
+        " ON f.topic_id = k.t AND f.partition = k.p"
+        f" WHERE f.offset BETWEEN {lowest} AND {highest} AND f.offset BETWEEN k.a AND k.z)"
+    )
+
+
+def stored_offsets(client: Client, ranges: Ranges, *, tables: Sequence[str]) -> pa.Table:
+    """(source, topic_id, partition, offset) of every row of `tables` stored in `ranges`."""
+    union = " UNION ALL ".join(
+        f"SELECT '{table}' AS source, toString(topic_id) AS topic_id, partition, offset"
+        f" FROM {_within(table, ranges)}"
+        for table in tables
+    )
+    return select(client, union, keys=_range_keys(ranges))
+
+
+def repair_derived(client: Client, ranges: Ranges) -> int:
+    """Bring the identity index, window sums and current stock in line with the facts in `ranges`.
+    Returns how many facts were looked at."""
+    for table in FACT_TABLES:
+        command(
+            client,
+            "INSERT INTO event_index (event_key, arrival, topic_id, partition, offset)"
+            " SELECT event_key, arrival, topic_id, partition, offset"
+            f" FROM {_within(table, ranges)}",
+            keys=_range_keys(ranges),
+        )
+    windows = select(
+        client,
+        "SELECT DISTINCT toString(store_id) AS store_id, product_id, window_start"
+        f" FROM {_within('fact_sales', ranges)}",
+        keys=_range_keys(ranges),
+    )
+    items = select(
+        client,
+        "SELECT DISTINCT toString(store_id) AS store_id, product_id"
+        f" FROM {_within('fact_inventory', ranges)}",
+        keys=_range_keys(ranges),
+    )
+    if windows.num_rows:
+        repair_velocity(client, windows)
+    if items.num_rows:
+        repair_stock(client, items)
+    return stored_offsets(client, ranges, tables=FACT_TABLES).num_rows
+
+
 _WINDOW_KEYS = "store_id String, product_id String, window_start DateTime('UTC')"
-
-
-def _in_whole_seconds(windows: pa.Table) -> pa.Table:
-    """Windows as DateTime (seconds, unsigned 32 bits) instead of microseconds."""
-    at = windows.schema.get_field_index("window_start")
-    seconds = windows["window_start"].cast(pa.timestamp("s", tz="UTC")).cast(pa.int64())
-    return windows.set_column(at, "window_start", seconds.cast(pa.uint32()))
 
 
 def repair_velocity(client: Client, windows: pa.Table) -> None:
@@ -160,7 +192,7 @@ def repair_velocity(client: Client, windows: pa.Table) -> None:
         f"  FROM velocity_5m_sums WHERE {key} IN (SELECT * FROM keys)"
         " ) GROUP BY store_id, product_id, window_start"
         " HAVING units != 0 OR revenue != 0 OR lines != 0",
-        keys=(_in_whole_seconds(windows), _WINDOW_KEYS),
+        keys=(windows, _WINDOW_KEYS),
     )
 
 
@@ -173,8 +205,8 @@ def repair_stock(client: Client, items: pa.Table) -> None:
         client,
         "INSERT INTO current_stock_states"
         " SELECT store_id, product_id,"
-        " argMaxState(quantity_on_hand, (sequence, event_time, offset)) AS on_hand,"
-        " max(fact_inventory.sequence), max(event_time)"
+        " argMaxState(quantity_on_hand, (sequence, event_time, offset)) AS newest,"
+        " max(sequence) AS last_sequence, max(event_time) AS last_moved_at"
         " FROM fact_inventory WHERE (store_id, product_id) IN (SELECT * FROM keys)"
         " GROUP BY store_id, product_id",
         keys=(items, _ITEM_KEYS),
@@ -190,7 +222,7 @@ def stock_and_sales(client: Client, items: pa.Table, *, since_s: int) -> pa.Tabl
         " s.on_hand AS on_hand, v.units AS units, toFloat64(v.revenue) AS revenue,"
         " p.daily_units AS daily_units, p.dispersion AS dispersion,"
         " p.lead_time_days AS lead_time_days, p.known AS has_prior"
-        " FROM (SELECT store_id, product_id, argMaxMerge(on_hand) AS on_hand"
+        " FROM (SELECT store_id, product_id, argMaxMerge(newest) AS on_hand"
         "  FROM current_stock_states WHERE (store_id, product_id) IN (SELECT * FROM keys)"
         "  GROUP BY store_id, product_id) AS s"
         " LEFT JOIN (SELECT store_id, product_id, sum(units) AS units, sum(revenue) AS revenue"
@@ -214,3 +246,44 @@ def running_inserts(client: Client) -> int:
         " AND current_database = currentDatabase()",
     )
     return int(rows["n"][0].as_py())
+
+
+def event_time_span_ms(client: Client) -> tuple[int | None, int | None]:
+    """First and last event time of the stored sales and movements; None when there are none."""
+    rows = select(
+        client,
+        "SELECT toUnixTimestamp64Milli(min(a)) AS first, toUnixTimestamp64Milli(max(z)) AS last,"
+        " sum(n) AS n FROM ("
+        "  SELECT min(event_time) AS a, max(event_time) AS z, count() AS n FROM fact_sales"
+        "   HAVING n > 0"
+        "  UNION ALL"
+        "  SELECT min(event_time), max(event_time), count() AS n FROM fact_inventory HAVING n > 0)",
+    ).to_pylist()[0]
+    return (rows["first"], rows["last"]) if rows["n"] else (None, None)
+
+
+def last_prices(client: Client) -> dict[str, float]:
+    """The unit price each product was last sold at."""
+    rows = select(
+        client,
+        "SELECT product_id, toFloat64(argMax(unit_price, event_time)) AS price FROM fact_sales"
+        " WHERE unit_price > 0 GROUP BY product_id",
+    )
+    return dict(zip(rows["product_id"].to_pylist(), rows["price"].to_pylist(), strict=True))
+
+
+def alert_steps(client: Client, which: Literal["unresolved", "unsent"]) -> list[dict[str, Any]]:
+    """The newest step of each alert that is not resolved, or every step not yet published."""
+    condition = {
+        "unresolved": "FROM restock_alerts WHERE state != 'resolved'",
+        "unsent": "FROM restock_alert_history FINAL WHERE (alert_id, version) NOT IN"
+        " (SELECT alert_id, version FROM restock_alerts_published)",
+    }[which]
+    rows = select(
+        client,
+        "SELECT alert_id, version, toString(store_id) AS store_id, product_id,"
+        " toString(state) AS state, risk, on_hand, expected_lost_margin, explanation,"
+        " toUnixTimestamp64Milli(opened_at) AS opened_at_ms, toUnixTimestamp64Milli(at) AS at_ms"
+        f" {condition} ORDER BY recorded_at, alert_id, version",
+    )
+    return list(rows.to_pylist())

@@ -1,10 +1,10 @@
 """Restock alerts: when one opens, changes and ends, and the sentence that says why."""
 
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tillstream.contracts.identity import event_uuid
 from tillstream.settings import RiskSettings
 
 Item = tuple[str, str]
@@ -70,8 +70,7 @@ def _worth_telling(before: Reading, now: Reading, rules: RiskSettings) -> bool:
 
 
 def _opened(reading: Reading) -> Transition:
-    alert_id = event_uuid("alert", reading.store_id, reading.product_id, str(reading.at_ms))
-    return Transition(alert_id, 1, "opened", reading.at_ms, explain(reading), reading)
+    return Transition(str(uuid.uuid4()), 1, "opened", reading.at_ms, explain(reading), reading)
 
 
 def _next(current: Transition, reading: Reading, state: str) -> Transition:

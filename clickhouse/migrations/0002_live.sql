@@ -28,11 +28,11 @@ GROUP BY store_id, product_id, window_start;
 -- changes nothing, so a retried insert cannot harm it.
 CREATE TABLE current_stock_states
 (
-    store_id    LowCardinality(String),
-    product_id  String,
-    on_hand     AggregateFunction(argMax, Int32, Tuple(Int64, DateTime64(3, 'UTC'), Int64)),
-    sequence    SimpleAggregateFunction(max, Int64),
-    updated_at  SimpleAggregateFunction(max, DateTime64(3, 'UTC'))
+    store_id       LowCardinality(String),
+    product_id     String,
+    newest         AggregateFunction(argMax, Int32, Tuple(Int64, DateTime64(3, 'UTC'), Int64)),
+    last_sequence  SimpleAggregateFunction(max, Int64),
+    last_moved_at  SimpleAggregateFunction(max, DateTime64(3, 'UTC'))
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (store_id, product_id)
@@ -40,16 +40,15 @@ SETTINGS index_granularity = 1024;
 
 CREATE MATERIALIZED VIEW current_stock_feed TO current_stock_states AS
 SELECT store_id, product_id,
-       argMaxState(quantity_on_hand, (sequence, event_time, offset)) AS on_hand,
-       max(fact_inventory.sequence) AS sequence,
-       max(event_time) AS updated_at
+       argMaxState(quantity_on_hand, (sequence, event_time, offset)) AS newest,
+       max(sequence) AS last_sequence,
+       max(event_time) AS last_moved_at
 FROM fact_inventory
 GROUP BY store_id, product_id;
 
 CREATE VIEW current_stock AS
-SELECT store_id, product_id, argMaxMerge(on_hand) AS on_hand,
-       max(current_stock_states.sequence) AS sequence,
-       max(current_stock_states.updated_at) AS updated_at
+SELECT store_id, product_id, argMaxMerge(newest) AS on_hand,
+       max(last_sequence) AS sequence, max(last_moved_at) AS updated_at
 FROM current_stock_states
 GROUP BY store_id, product_id;
 

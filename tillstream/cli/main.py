@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tillstream.cli import replay, stack, stream, warehouse
 from tillstream.cli.output import errors
 from tillstream.errors import TillstreamError
 from tillstream.settings import load_settings
@@ -29,6 +30,12 @@ def _root(
     if ctx.resilient_parsing:
         return
     ctx.obj = load_settings(**({"home": home.expanduser().absolute()} if home else {}))
+
+
+stack.register(app, provision=warehouse.provision_services)
+replay.register(app)
+warehouse.register(app)
+stream.register(app)
 
 
 def main() -> None:

@@ -1,0 +1,16 @@
+"""Loading dimensions: whole tables, the newest row of a key wins."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from clickhouse.client import Client
+from clickhouse.writer import insert
+
+TABLES = ("dim_product", "dim_store", "dim_supplier", "demand_prior")
+
+
+def load_dimensions(client: Client, dims: Mapping[str, pa.Table]) -> dict[str, int]:
+    """Insert `dims` (table name -> rows, columns named as in the table). Loading the same rows
+    again changes nothing. Returns the number of rows by table."""
+    return {name: insert(client, name, rows) for name, rows in dims.items()}

@@ -1,0 +1,66 @@
+"""Putting right what an interrupted batch left half done, before anything new is written.
+
+A batch writes facts first, then what is derived from them (identity index, window sums, stock),
+and at last its commit. So after an interruption everything uncommitted lies at or above the
+committed cut, and can be derived again from the facts found there.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from clickhouse import queries
+from clickhouse.client import Client
+from tillstream.errors import ServiceError
+
+_POLL_S = 0.1
+_INSERT_LIMIT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """`high_water`: the highest stored offset by (topic_id, partition). A batch that begins at or
+    below it must ask which of its offsets are stored already."""
+
+    high_water: Mapping[tuple[str, int], int]
+    repaired_rows: int
+
+
+def recover(client: Client, query: str) -> Recovered:
+    """Bring everything derived back in line with the facts above the committed cut of `query`.
+
+    Safe to run at any time by the only writer; running it twice changes nothing more. Raises
+    ServiceError when an insert of a former writer does not end in time.
+    """
+    _await_former_writer(client)
+    high_water = queries.highest_offsets(client)
+    cuts = {
+        (cut.topic_id, cut.partition): cut.next_offset
+        for cut in queries.committed_cuts(client, query)
+    }
+    uncommitted = [
+        (topic_id, partition, cuts.get((topic_id, partition), 0), high)
+        for (topic_id, partition), high in high_water.items()
+        if high >= cuts.get((topic_id, partition), 0)
+    ]
+    rows = queries.repair_derived(client, uncommitted) if uncommitted else 0
+    return Recovered(high_water, rows)
+
+
+def _await_former_writer(client: Client) -> None:
+    """A killed driver's last insert may still be running in the server."""
+    deadline = time.monotonic() + _INSERT_LIMIT_S
+    while queries.running_inserts(client):
+        if time.monotonic() > deadline:
+            raise ServiceError(
+                f"an insert by a former stream has been running for {_INSERT_LIMIT_S:.0f} s",
+                hint="see `tillstream sql 'SELECT * FROM system.processes'`",
+            )
+        time.sleep(_POLL_S)
+
+
+def stored_in(client: Client, ranges: list[tuple[str, int, int, int]]) -> pa.Table:
+    """Coordinates already stored in the inclusive ranges, wherever they landed."""
+    return queries.stored_offsets(client, ranges, tables=queries.LANDING_TABLES)

@@ -1,0 +1,170 @@
+"""The streaming process: both queries, supervised, until told to stop."""
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from clickhouse.client import Client, connect
+from lake.client import connect as connect_lake
+from producers.kafka_publisher import KafkaPublisher
+from producers.topics import TopicInspector
+from streaming.decode import Schemas
+from streaming.jobs import LAKE, LAKE_BATCH_FACTOR, BadShare, KafkaJob, lake_job, live_job
+from streaming.outbox import QuarantineOutbox
+from streaming.schemas import Rules
+from streaming.session import spark_session
+from streaming.sinks import LIVE, BatchReport, WarehouseSink
+from streaming.supervise import Supervisor
+from streaming.watch import StockWatch
+from tillstream.contracts.catalogue import load_catalogue
+from tillstream.contracts.codec import Codec
+from tillstream.contracts.topics import SOURCE_TOPICS
+from tillstream.settings import Settings
+
+log = logging.getLogger("tillstream.stream")
+
+
+@dataclass(slots=True)
+class StateFile:
+    """What the stream is doing, for `tillstream status`: one small JSON file, replaced whole."""
+
+    path: Path
+    state: dict[str, Any] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def update(self, **values: Any) -> None:
+        with self._lock:
+            self.state.update(values, updated_at=time.time())
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(self.state), encoding="utf-8")
+            temporary.replace(self.path)
+
+    def query(self, name: str, state: str, reason: str) -> None:
+        queries = {**self.state.get("queries", {}), name: {"state": state, "reason": reason}}
+        running = all(query["state"] == "running" for query in queries.values())
+        complete = len(queries) == 2
+        self.update(queries=queries, state="running" if running and complete else state)
+
+    def batch(self, report: BatchReport) -> None:
+        totals = self.state.get("totals", {"counted": 0, "duplicates": 0, "refused": 0})
+        for name in totals:
+            totals[name] += getattr(report, name)
+        self.update(totals=totals, last_batch=asdict(report))
+
+
+def source_schemas(settings: Settings) -> Schemas:
+    catalogue = load_catalogue(settings.registry)
+    return {topic: catalogue.versions(topic) for topic in SOURCE_TOPICS}
+
+
+def rules_of(settings: Settings) -> Rules:
+    oldest = datetime.fromisoformat(settings.stream.oldest_event + "T00:00:00+00:00")
+    return Rules(max_future_s=settings.stream.max_future_s, oldest_event=oldest)
+
+
+def run_stream(settings: Settings, *, jars: Sequence[Path]) -> None:
+    """Run until SIGTERM or SIGINT. Raises IntegrityError when the stream must not go on."""
+    state = StateFile(settings.home / "run" / "stream.json")
+    state.update(pid=os.getpid(), state="starting", queries={}, started_at=time.time())
+    stream = settings.stream
+    scratch = settings.home / "spark"
+    with ExitStack() as stack:
+        spark = spark_session(
+            master=stream.master,
+            jars=jars,
+            scratch=scratch,
+            driver_memory=stream.driver_memory,
+            app_name="tillstream",
+        )
+        stack.callback(spark.stop)
+        client = stack.enter_context(closing_client(settings))
+        inspector = TopicInspector(settings.kafka)
+        stack.callback(inspector.close)
+        codec = Codec(load_catalogue(settings.registry))
+        key = settings.customer_key.get_secret_value().encode()
+        publisher = stack.enter_context(KafkaPublisher(settings.kafka, codec, customer_key=key))
+        watch = StockWatch(client, settings.risk, publisher)
+        sink = WarehouseSink(
+            client,
+            deduplicate=stream.deduplicate,
+            followers=(QuarantineOutbox(publisher), watch),
+        )
+        stack.callback(sink.close)
+        bad_share = BadShare(stream.bad_share_limit, stream.bad_share_min_events)
+
+        def on_live(report: BatchReport) -> None:
+            log_batch(LIVE, report)
+            state.batch(report)
+            bad_share(report)
+
+        common: dict[str, Any] = {
+            "spark": spark,
+            "kafka": settings.kafka,
+            "inspector": inspector,
+            "schemas": source_schemas(settings),
+            "rules": rules_of(settings),
+            "scratch": scratch / "checkpoints",
+        }
+        live = KafkaJob(
+            name=LIVE,
+            max_offsets=stream.max_offsets_per_trigger,
+            trigger_s=stream.trigger_ms / 1000,
+            **common,
+            **live_job(client=client, sink=sink, on_report=on_live),
+        )
+        archive = KafkaJob(
+            name=LAKE,
+            max_offsets=stream.max_offsets_per_trigger * LAKE_BATCH_FACTOR,
+            trigger_s=stream.lake_trigger_s,
+            **common,
+            **lake_job(
+                client=client,
+                lake=connect_lake(settings.lake, url=settings.lake_url),
+                on_report=lambda report: log_batch(LAKE, report),
+            ),
+        )
+        supervisor = Supervisor([live, archive], on_state=state.query)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: supervisor.stop())
+        supervisor.run()
+        state.update(state="failed" if supervisor.fatal else "stopped")
+    if supervisor.fatal:
+        raise supervisor.fatal
+
+
+def closing_client(settings: Settings) -> "_Closing":
+    return _Closing(connect(settings.warehouse))
+
+
+class _Closing:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __enter__(self) -> Client:
+        return self._client
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+
+def log_batch(query: str, report: BatchReport) -> None:
+    steps = " ".join(f"{name}={seconds:.3f}s" for name, seconds in report.seconds.items())
+    log.info(
+        "%s batch %d: %d counted, %d duplicates, %d refused %s",
+        query,
+        report.batch_id,
+        report.counted,
+        report.duplicates,
+        report.refused,
+        steps,
+    )

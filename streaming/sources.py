@@ -1,0 +1,81 @@
+"""Reading Kafka: from where, how much, with which credentials."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from pyspark.sql import DataFrame, SparkSession
+
+from clickhouse.queries import Cut
+from tillstream.errors import IntegrityError
+from tillstream.settings import KafkaSettings
+
+Starting = dict[str, dict[str, int]]
+
+
+def starting_offsets(
+    ranges: Mapping[tuple[str, int], tuple[int, int]],
+    ids: Mapping[str, str],
+    cuts: Iterable[Cut],
+) -> Starting:
+    """Where to go on: at the committed cut of each partition, else at the oldest record.
+
+    `ranges` holds Kafka's (log start, log end) of every partition, `ids` each topic's UUID now. A
+    cut of a deleted topic says nothing about the topic that has its name today. Raises
+    IntegrityError when retention has removed records that were never read.
+    """
+    committed = {(cut.topic_id, cut.partition): cut.next_offset for cut in cuts}
+    starting: Starting = {}
+    for (topic, partition), (oldest, end) in sorted(ranges.items()):
+        offset = committed.get((ids[topic], partition), oldest)
+        if offset < oldest:
+            raise IntegrityError(
+                f"{topic}-{partition}: offsets {offset}..{oldest - 1} were deleted by Kafka's "
+                "retention before they were read",
+                hint="restore them from the lake with `tillstream rebuild --from lake`",
+            )
+        if offset > end:
+            raise IntegrityError(
+                f"{topic}-{partition}: the warehouse holds offsets up to {offset - 1}, but Kafka "
+                f"ends at {end}: the broker has lost records it had acknowledged",
+                hint="restore the broker's data folder, or delete and create the topic anew",
+            )
+        starting.setdefault(topic, {})[str(partition)] = offset
+    return starting
+
+
+def kafka_records(
+    spark: SparkSession, kafka: KafkaSettings, *, starting: Starting, max_offsets: int
+) -> DataFrame:
+    """A stream of the topics in `starting`, at most `max_offsets` records a batch."""
+    options = {
+        **connection_options(kafka),
+        "subscribe": ",".join(starting),
+        "startingOffsets": json.dumps(starting),
+        "maxOffsetsPerTrigger": str(max_offsets),
+        "failOnDataLoss": "true",
+        "kafka.fetch.max.wait.ms": "50",
+        "kafka.max.partition.fetch.bytes": str(8 << 20),
+    }
+    return spark.readStream.format("kafka").options(**options).load()
+
+
+def connection_options(kafka: KafkaSettings) -> dict[str, str]:
+    options = {
+        "kafka.bootstrap.servers": kafka.bootstrap,
+        "kafka.security.protocol": kafka.security_protocol,
+    }
+    if kafka.sasl_mechanism and kafka.username and kafka.password:
+        module = (
+            "org.apache.kafka.common.security.plain.PlainLoginModule"
+            if kafka.sasl_mechanism == "PLAIN"
+            else "org.apache.kafka.common.security.scram.ScramLoginModule"
+        )
+        password = kafka.password.get_secret_value().replace("\\", "\\\\").replace('"', '\\"')
+        options["kafka.sasl.mechanism"] = kafka.sasl_mechanism
+        options["kafka.sasl.jaas.config"] = (
+            f'{module} required username="{kafka.username}" password="{password}";'
+        )
+    if kafka.ca_file:
+        options["kafka.ssl.truststore.type"] = "PEM"
+        options["kafka.ssl.truststore.location"] = str(kafka.ca_file)
+    return options

@@ -1,0 +1,97 @@
+"""Keeping a query running: start, wait, and after a failure recover and start again."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from pyspark.errors import StreamingQueryException
+from pyspark.sql.streaming.query import StreamingQuery
+
+from tillstream.errors import IntegrityError, TillstreamError
+
+log = logging.getLogger("tillstream.stream")
+
+_POLL_S = 0.5
+_FIRST_DELAY_S = 1.0
+_LONGEST_DELAY_S = 15.0
+
+
+class Job(Protocol):
+    """A query that can be started any number of times."""
+
+    name: str
+    # What the batch function raised; Spark itself only passes on its text.
+    failure: Exception | None
+    # Held while a batch is under way.
+    busy: threading.Lock
+
+    def start(self) -> StreamingQuery: ...
+
+
+class Supervisor:
+    """Runs jobs, each on a thread of its own, until stopped. One job's trouble (the lake is down)
+    does not stop another. An IntegrityError is final: it stops all and is kept in `fatal`."""
+
+    def __init__(self, jobs: list[Job], *, on_state: Callable[[str, str, str], None]) -> None:
+        self.fatal: TillstreamError | None = None
+        self._stopping = threading.Event()
+        self._on_state = on_state
+        self._threads = [
+            threading.Thread(target=self._keep, args=(job,), name=job.name) for job in jobs
+        ]
+
+    def run(self) -> None:
+        """Returns once `stop` was called, or after a fatal error, with every query stopped."""
+        for thread in self._threads:
+            thread.start()
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(timeout=_POLL_S)  # a bounded wait lets signals in
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _keep(self, job: Job) -> None:
+        delay = _FIRST_DELAY_S
+        while not self._stopping.is_set():
+            try:
+                job.failure = None
+                query = job.start()
+                self._on_state(job.name, "running", "")
+                if self._wait(job, query):
+                    delay = _FIRST_DELAY_S
+            except IntegrityError as exc:
+                self._give_up(job, exc)
+            except (TillstreamError, StreamingQueryException, OSError) as exc:
+                if self._stopping.is_set():
+                    break
+                reason = first_line(exc)
+                log.warning("%s stopped: %s; trying again in %.0f s", job.name, reason, delay)
+                self._on_state(job.name, "retrying", reason)
+                self._stopping.wait(delay)
+                delay = min(delay * 2, _LONGEST_DELAY_S)
+        self._on_state(job.name, "failed" if self.fatal else "stopped", str(self.fatal or ""))
+
+    def _wait(self, job: Job, query: StreamingQuery) -> bool:
+        """Until the query ends or we are stopping. Raises what ended it."""
+        try:
+            while not query.awaitTermination(timeout=int(_POLL_S * 2)):
+                if self._stopping.is_set():
+                    with job.busy:
+                        query.stop()
+                    return True
+        except StreamingQueryException:
+            if job.failure is not None:
+                raise job.failure from None
+            raise
+        return True
+
+    def _give_up(self, job: Job, exc: TillstreamError) -> None:
+        log.error("%s gave up: %s", job.name, exc)
+        self.fatal = exc
+        self._stopping.set()
+
+
+def first_line(exc: BaseException) -> str:
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:300]

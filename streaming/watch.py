@@ -1,0 +1,238 @@
+"""Stock-out risk and restock alerts, refreshed for every shelf that a batch touched."""
+
+import time
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from clickhouse import queries
+from clickhouse.client import Client
+from clickhouse.writer import insert
+from producers.publisher import Publisher
+from streaming import risk as model
+from streaming.alerts import Item, Reading, Transition, transitions
+from streaming.batch import Batch
+from streaming.enrich import Dimensions
+from streaming.money import from_units
+from streaming.schemas import MONEY
+from streaming.stock import latest_event_ms, touched_items
+from tillstream.contracts.topics import Topic
+from tillstream.settings import RiskSettings
+
+_DAY_MS = 86_400_000
+_MILLIS = pa.timestamp("ms", tz="UTC")
+# Stands in for the price of a product that was never sold and has no history.
+_DEFAULT_PRICE = 1.0
+
+
+@dataclass(slots=True)
+class StockWatch:
+    """A follower of the warehouse sink. Without a publisher, risk is kept but nobody is alerted:
+    a rebuild must not wake anyone about last year."""
+
+    client: Client
+    rules: RiskSettings
+    publisher: Publisher | None
+    _stream_time_ms: int = 0
+    _watched_since_ms: int | None = None
+    _prices: dict[str, float] = field(default_factory=dict)
+    _active: dict[Item, Transition] = field(default_factory=dict)
+    _unsent: list[Transition] = field(default_factory=list)
+
+    def open(self) -> None:
+        """Load what was known when the stream last stopped."""
+        first, last = queries.event_time_span_ms(self.client)
+        self._watched_since_ms, self._stream_time_ms = first, last or 0
+        self._prices = queries.last_prices(self.client)
+        history = [_transition(row) for row in queries.alert_steps(self.client, "unresolved")]
+        self._active = {step.reading.item: step for step in history}
+        self._unsent = [_transition(row) for row in queries.alert_steps(self.client, "unsent")]
+
+    def __call__(self, batch: Batch, dimensions: Dimensions) -> None:
+        latest = latest_event_ms(batch.winners)
+        if latest is not None:
+            self._stream_time_ms = max(self._stream_time_ms, latest)
+            if self._watched_since_ms is None:
+                self._watched_since_ms = latest
+            self._refresh(batch.winners, dimensions)
+        self._send()
+
+    def _refresh(self, winners: pa.Table, dimensions: Dimensions) -> None:
+        sold = winners.filter(pa.compute.equal(winners["topic"], Topic.SALES.value))
+        prices = zip(sold["product_id"].to_pylist(), sold["unit_price"].to_pylist(), strict=True)
+        self._prices.update((product, float(price)) for product, price in prices if price)
+        items = touched_items(winners)
+        if items.num_rows == 0:
+            return
+        horizon_ms = self.rules.evidence_days * _DAY_MS
+        since_ms = max(self._watched_since_ms or 0, self._stream_time_ms - horizon_ms)
+        known = queries.stock_and_sales(self.client, items, since_s=since_ms // 1000)
+        if known.num_rows == 0:
+            return
+        exposure_days = max((self._stream_time_ms - since_ms) / _DAY_MS, 0.0)
+        scored = self._score(known, exposure_days, dimensions)
+        insert(self.client, "stockout_risk_history", scored)
+        if self.publisher is not None:
+            steps = transitions(self._readings(scored, dimensions), self._active, self.rules)
+            self._record(steps)
+
+    def _score(self, known: pa.Table, exposure_days: float, dimensions: Dimensions) -> pa.Table:
+        has_prior = known["has_prior"].to_numpy() == 1
+
+        def prior(name: str, default: float) -> model.Floats:
+            return np.where(has_prior, known[name].to_numpy(), default)
+
+        n = known.num_rows
+        units = known["units"].to_numpy().astype(np.float64)
+        belief = model.belief(
+            prior_daily_units=prior("daily_units", self.rules.default_daily_units),
+            prior_weight_days=self.rules.prior_weight_days,
+            units=units,
+            exposure_days=np.full(n, exposure_days),
+            dispersion=prior("dispersion", 1.0),
+        )
+        lead_time = prior("lead_time_days", self.rules.lead_time_days)
+        on_hand = known["on_hand"].to_numpy().astype(np.float64)
+        score = model.score(belief, on_hand=on_hand, lead_time_days=lead_time)
+        products = known["product_id"].combine_chunks()
+        revenue = known["revenue"].to_numpy()
+        listed = [self._prices.get(p, _DEFAULT_PRICE) for p in products.to_pylist()]
+        price = np.where(units > 0, revenue / np.maximum(units, 1.0), listed)
+        lost = score.expected_lost_units * price * dimensions.margins_of(products)
+        now_us = time.time_ns() // 1000
+        columns: dict[str, Any] = {
+            "as_of": pa.array(np.full(n, self._stream_time_ms), _MILLIS),
+            "computed_at": pa.array(np.full(n, now_us), pa.timestamp("us", tz="UTC")),
+            "store_id": known["store_id"],
+            "product_id": products,
+            "risk": score.risk,
+            "on_hand": known["on_hand"],
+            "days_of_cover": score.days_of_cover,
+            "empty_p10_days": score.empty_p10_days,
+            "empty_p50_days": score.empty_p50_days,
+            "empty_p90_days": score.empty_p90_days,
+            "daily_units": belief.daily_units,
+            "belief_a": belief.a,
+            "belief_b": belief.b,
+            "dispersion": belief.dispersion,
+            "evidence_units": units,
+            "evidence_days": np.full(n, exposure_days),
+            "lead_time_days": lead_time,
+            "reorder_point": score.reorder_point.astype(np.int32),
+            "safety_stock": score.safety_stock,
+            "expected_lost_margin": from_units(np.rint(np.maximum(lost, 0) * 10_000).astype("i8")),
+        }
+        return pa.table(columns)
+
+    def _readings(self, scored: pa.Table, dimensions: Dimensions) -> list[Reading]:
+        """The rows that can matter to an alert: risky now, or alerted before."""
+        items = zip(scored["store_id"].to_pylist(), scored["product_id"].to_pylist(), strict=True)
+        active = np.fromiter((item in self._active for item in items), bool, scored.num_rows)
+        risky = scored["risk"].to_numpy() >= self.rules.open_above
+        rows = scored.filter(pa.array(active | risky))
+        return [
+            Reading(
+                store_id=row["store_id"],
+                product_id=row["product_id"],
+                product_name=dimensions.names.get(row["product_id"], row["product_id"]),
+                risk=row["risk"],
+                on_hand=row["on_hand"],
+                daily_units=row["daily_units"],
+                lead_time_days=row["lead_time_days"],
+                empty_p50_days=row["empty_p50_days"],
+                expected_lost_margin=row["expected_lost_margin"],
+                at_ms=self._stream_time_ms,
+            )
+            for row in rows.to_pylist()
+        ]
+
+    def _record(self, steps: list[Transition]) -> None:
+        if not steps:
+            return
+        insert(self.client, "restock_alert_history", _history_rows(steps))
+        for step in steps:
+            if step.state == "resolved":
+                self._active.pop(step.reading.item, None)
+            else:
+                self._active[step.reading.item] = step
+        self._unsent.extend(steps)
+
+    def _send(self) -> None:
+        """Publish what is recorded but not acknowledged; at least once, in order."""
+        if not self._unsent or self.publisher is None:
+            return
+        for step in self._unsent:
+            self.publisher.publish(Topic.ALERTS, _alert_event(step))
+        self.publisher.flush()
+        sent = pa.table(
+            {
+                "alert_id": [step.alert_id for step in self._unsent],
+                "version": pa.array([step.version for step in self._unsent], pa.int32()),
+                "published_at": pa.array(
+                    [time.time_ns() // 1_000_000] * len(self._unsent), _MILLIS
+                ),
+            }
+        )
+        insert(self.client, "restock_alerts_published", sent)
+        self._unsent.clear()
+
+
+def _alert_event(step: Transition) -> dict[str, Any]:
+    return {
+        "alert_id": step.alert_id,
+        "version": step.version,
+        "store_id": step.reading.store_id,
+        "product_id": step.reading.product_id,
+        "state": step.state,
+        "risk": step.reading.risk,
+        "on_hand": step.reading.on_hand,
+        "explanation": step.explanation,
+        "timestamp": step.reading.at_ms,
+    }
+
+
+def _history_rows(steps: list[Transition]) -> pa.Table:
+    readings = [step.reading for step in steps]
+    now_us = time.time_ns() // 1000
+    return pa.table(
+        {
+            "alert_id": [step.alert_id for step in steps],
+            "version": pa.array([step.version for step in steps], pa.int32()),
+            "store_id": [reading.store_id for reading in readings],
+            "product_id": [reading.product_id for reading in readings],
+            "state": [step.state for step in steps],
+            "risk": [reading.risk for reading in readings],
+            "on_hand": pa.array([reading.on_hand for reading in readings], pa.int32()),
+            "expected_lost_margin": pa.array([r.expected_lost_margin for r in readings], MONEY),
+            "explanation": [step.explanation for step in steps],
+            "opened_at": pa.array([step.opened_at_ms for step in steps], _MILLIS),
+            "at": pa.array([reading.at_ms for reading in readings], _MILLIS),
+            "recorded_at": pa.array([now_us] * len(steps), pa.timestamp("us", tz="UTC")),
+        }
+    )
+
+
+def _transition(row: dict[str, Any]) -> Transition:
+    reading = Reading(
+        store_id=row["store_id"],
+        product_id=row["product_id"],
+        product_name=row["product_id"],
+        risk=row["risk"],
+        on_hand=row["on_hand"],
+        daily_units=0.0,
+        lead_time_days=0.0,
+        empty_p50_days=0.0,
+        expected_lost_margin=Decimal(row["expected_lost_margin"]),
+        at_ms=row["at_ms"],
+    )
+    return Transition(
+        row["alert_id"],
+        row["version"],
+        row["state"],
+        row["opened_at_ms"],
+        row["explanation"],
+        reading,
+    )

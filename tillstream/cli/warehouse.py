@@ -1,0 +1,88 @@
+"""`tillstream migrate | provision | sql`: the warehouse by hand."""
+
+import sys
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from tillstream.cli.output import console, emit_json
+from tillstream.errors import ServiceError
+from tillstream.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Examples: tillstream migrate --plan · tillstream migrate")(migrate)
+    app.command(epilog="Example: tillstream provision")(provision)
+    app.command(
+        epilog="Example: tillstream sql 'SELECT count() FROM fact_sales' --format JSONEachRow"
+    )(sql)
+
+
+def provision_services(settings: Settings) -> None:
+    """Tables, topics and, on S3, the bucket. Safe to run again."""
+    from clickhouse.migrate import migrate as apply
+    from lake.bucket import prepare_bucket
+    from producers.topics import ensure_topics
+
+    apply(settings.warehouse)
+    ensure_topics(settings.kafka)
+    if settings.lake_url.startswith("s3://"):
+        prepare_bucket(settings.lake, url=settings.lake_url)
+
+
+def provision(ctx: typer.Context) -> None:
+    """Create what is missing of tables, topics and the lake's bucket."""
+    provision_services(ctx.obj)
+    console.print("tables, topics and lake are there")
+
+
+def migrate(
+    ctx: typer.Context,
+    plan: Annotated[bool, typer.Option("--plan", help="Only show what would be applied.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Bring the warehouse's tables up to date. Migrations only go forward."""
+    from clickhouse.client import connect
+    from clickhouse.migrate import load_migrations, pending
+    from clickhouse.migrate import migrate as apply
+
+    settings: Settings = ctx.obj
+    if plan:
+        with closing(connect(settings.warehouse, database="default")) as client:
+            name = settings.warehouse.database
+            exists = client.query(
+                "SELECT 1 FROM system.databases WHERE name = {name:String}", {"name": name}
+            ).result_rows
+        if exists:
+            with closing(connect(settings.warehouse)) as client:
+                todo = pending(client, load_migrations())
+        else:
+            todo = load_migrations()
+    else:
+        todo = apply(settings.warehouse)
+    names = [f"{migration.number:04d}_{migration.name}" for migration in todo]
+    if as_json:
+        emit_json({"applied": not plan, "migrations": names})
+        return
+    verb = "to apply" if plan else "applied"
+    console.print("\n".join(f"{verb}  {name}" for name in names) or "nothing to apply")
+
+
+def sql(
+    ctx: typer.Context,
+    query: Annotated[str, typer.Argument(help="One statement.", show_default=False)],
+    output_format: Annotated[
+        str, typer.Option("--format", help="Any ClickHouse format.")
+    ] = "PrettyCompactMonoBlock",
+) -> None:
+    """Run one query against the warehouse and print what it returns."""
+    from clickhouse.client import ClickHouseError, connect
+
+    settings: Settings = ctx.obj
+    with closing(connect(settings.warehouse)) as client:
+        try:
+            answer = client.raw_query(query, fmt=output_format)
+        except ClickHouseError as exc:
+            raise ServiceError(str(exc).split(" (for url")[0]) from exc
+    sys.stdout.write(answer.decode(errors="replace"))

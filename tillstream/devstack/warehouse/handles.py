@@ -1,0 +1,137 @@
+"""Makes an engine handle a request's own: its database, external tables, settings, parameters."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from chdb.state.sqlitelike import Connection
+
+from tillstream.devstack.warehouse.errors import QueryError, parse_engine_error
+from tillstream.devstack.warehouse.request import ExternalTable, QueryRequest
+from tillstream.devstack.warehouse.statement import quote_name, quote_text
+
+# What the embedded engine sets otherwise than a ClickHouse server.
+_SERVER_DEFAULTS = {"implicit_select": "0", "allow_introspection_functions": "0"}
+
+
+class SpoiledHandle(Exception):
+    """A session's handle could not be put back as it was."""
+
+
+def prepare(handle: Connection, request: QueryRequest) -> None:
+    """Set up a fresh handle, which is thrown away afterwards. Raises QueryError."""
+    settings = {
+        **_SERVER_DEFAULTS,
+        "log_comment": request.query_id,
+        **_without_readonly(request),
+    }
+    readonly = request.settings.get("readonly", "0")
+    if request.read_only and readonly == "0":
+        readonly = "2"
+    if readonly != "0":
+        settings["readonly"] = readonly  # last: nothing can be set after it
+    try:
+        _apply(handle, request, settings)
+    except RuntimeError as exc:
+        raise parse_engine_error(str(exc)) from exc
+
+
+@contextmanager
+def borrowed(handle: Connection, request: QueryRequest) -> Iterator[None]:
+    """Set up a session's kept handle for one request and undo that afterwards.
+
+    Raises QueryError, or SpoiledHandle when the handle must not be used again.
+    """
+    _check_read_only(handle, request)
+    settings = _without_readonly(request)
+    try:
+        database = text(handle, "SELECT currentDatabase()")
+        before = _changed_settings(handle, settings)
+    except RuntimeError as exc:
+        raise SpoiledHandle(str(exc)) from exc
+    try:
+        try:
+            _apply(handle, request, settings)
+        except RuntimeError as exc:
+            raise parse_engine_error(str(exc)) from exc
+        yield
+    finally:
+        try:
+            for table in request.tables:
+                handle.query(f"DROP TEMPORARY TABLE IF EXISTS {quote_name(table.name)}", "Null")
+            for name in settings:
+                value = quote_text(before[name]) if name in before else "DEFAULT"
+                with suppress(RuntimeError):  # an unknown setting was never set
+                    handle.query(f"SET {name} = {value}", "Null")
+            if request.database and not request.statement.changes_session:
+                handle.query(f"USE {quote_name(database)}", "Null")
+        except RuntimeError as exc:
+            raise SpoiledHandle(str(exc)) from exc
+
+
+def push(handle: Connection, sql: str, data_format: str, data: Iterator[bytes]) -> Any:
+    """Feed an INSERT its data; nothing is committed unless all of it was read."""
+    inserter: Any = handle.send_insert(sql, data_format)
+    done = False
+    try:
+        for chunk in data:
+            inserter.append(chunk)
+        written = inserter.finish()
+        done = True
+        return written
+    finally:
+        if not done:
+            with suppress(RuntimeError):
+                inserter.cancel()
+
+
+def text(handle: Connection, sql: str) -> str:
+    return bytes(handle.query(sql, "TSVRaw").bytes() or b"").decode().rstrip("\n")
+
+
+def _check_read_only(handle: Connection, request: QueryRequest) -> None:
+    """Refuse writes here: the engine would never let a handle leave read-only mode again."""
+    if not request.read_only and request.settings.get("readonly", "0") == "0":
+        return
+    # Only the wrapped connection knows the class of a statement.
+    kind = handle._conn.classify_query(request.sql)["query_class"]
+    if kind.name != "READ_ONLY" and not request.statement.changes_session:
+        raise QueryError(164, "default: Cannot execute query in readonly mode")
+
+
+def _changed_settings(handle: Connection, settings: Mapping[str, str]) -> dict[str, str]:
+    if not settings:
+        return {}
+    names = ", ".join(quote_text(name) for name in settings)
+    rows = text(
+        handle, f"SELECT name, value FROM system.settings WHERE changed AND name IN ({names})"
+    )
+    return dict(row.split("\t", 1) for row in rows.splitlines())
+
+
+def _apply(handle: Connection, request: QueryRequest, settings: Mapping[str, str]) -> None:
+    if request.database:
+        handle.query(f"USE {quote_name(request.database)}", "Null")
+    for table in request.tables:
+        _create_external(handle, table)
+    # An INSERT with data cannot be given parameters in any other way.
+    parameters = request.parameters if request.statement.insert_format else {}
+    changes = [(f"param_{name}", value) for name, value in parameters.items()]
+    changes += settings.items()
+    for name, _ in changes:
+        if not name.replace("_", "a").replace(".", "a").isalnum():
+            raise QueryError(115, f"Unknown setting '{name}'")
+    if changes:
+        pairs = ", ".join(f"{name} = {quote_text(value)}" for name, value in changes)
+        handle.query(f"SET {pairs}", "Null")
+
+
+def _create_external(handle: Connection, table: ExternalTable) -> None:
+    name = quote_name(table.name)
+    handle.query(f"CREATE TEMPORARY TABLE {name} ({table.structure}) ENGINE = Memory", "Null")
+    if table.data:
+        push(handle, f"INSERT INTO {name}", table.format, iter((table.data,)))
+
+
+def _without_readonly(request: QueryRequest) -> dict[str, str]:
+    return {name: value for name, value in request.settings.items() if name != "readonly"}

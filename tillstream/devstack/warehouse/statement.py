@@ -1,0 +1,186 @@
+"""Reads just enough of a SQL text to serve it: what kind it is, its FORMAT, where data starts."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tillstream.devstack.warehouse.errors import QueryError
+
+_TOKEN = re.compile(
+    rb"""
+    (?P<skip>\s++|--[^\n]*+|\#[\ !][^\n]*+|/\*.*?\*/)
+  | (?P<quoted>'(?:[^'\\]++|\\.|'')*+'|"(?:[^"\\]++|\\.|"")*+"|`(?:[^`\\]++|\\.|``)*+`
+      |(?P<heredoc>\$\w*\$).*?(?P=heredoc))
+  | (?P<word>[A-Za-z_][\w$]*+)
+  | (?P<mark>[();])
+  | (?P<other>[^\s'"`$A-Za-z_();/\#-]++|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+# Statements that never return rows, so that their responses name no format.
+_SILENT = frozenset(
+    {
+        b"ALTER",
+        b"ATTACH",
+        b"CREATE",
+        b"DELETE",
+        b"DETACH",
+        b"DROP",
+        b"EXCHANGE",
+        b"GRANT",
+        b"INSERT",
+        b"OPTIMIZE",
+        b"RENAME",
+        b"REPLACE",
+        b"REVOKE",
+        b"SET",
+        b"SYSTEM",
+        b"TRUNCATE",
+        b"UNDROP",
+        b"UPDATE",
+        b"USE",
+    }
+)
+_BEFORE_DATA = re.compile(rb"[ \t\f]*\r?\n?")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """`data_start` is set for an INSERT whose data follows in the text, of `insert_format`.
+
+    `insert_end` is where the statement without its FORMAT or VALUES ends. `output_format` is the
+    FORMAT clause, if any. `changes_session` marks SET, USE and temporary tables.
+    """
+
+    returns_rows: bool
+    output_format: str | None = None
+    insert_format: str | None = None
+    insert_end: int = 0
+    data_start: int | None = None
+    changes_session: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: bytes
+    start: int
+    end: int
+    depth: int
+
+
+def read_statement(sql: bytes) -> Statement:
+    """Describe one statement. Raises QueryError for what the HTTP interface does not allow."""
+    tokens = _tokens(sql)
+    first = next((token for token in tokens if token.text != b"("), None)
+    if first is None:
+        raise QueryError(62, "Syntax error: Empty query")
+    verb = first.text.upper()
+    if verb == b"INSERT":
+        return _read_insert(sql, tokens)
+    changes_session = verb in (b"SET", b"USE")
+    output_format = None
+    before = beyond = b""
+    name: bytes | None = None
+    ended = False
+    for index, token in enumerate(tokens):
+        if ended:
+            raise QueryError(
+                62, f"Syntax error (Multi-statements are not allowed): failed at {token.start}"
+            )
+        word = token.text.upper()
+        if index < 3 and verb in (b"CREATE", b"DROP") and word == b"TEMPORARY":
+            changes_session = True
+        if token.depth:
+            before = beyond = b""
+            continue
+        if token.text == b";":
+            ended = True
+        elif beyond == b"FORMAT" and name is not None and word == b"SETTINGS":
+            output_format, name = name.decode(), None
+        elif before == b"FORMAT" and token.kind == "word":
+            name = token.text
+        elif before == b"INTO" and word == b"OUTFILE":
+            raise QueryError(358, "INTO OUTFILE is not allowed")
+        else:
+            name = None
+        if not ended:
+            before, beyond = word, before
+    if name is not None:
+        output_format = name.decode()
+    return Statement(
+        returns_rows=verb not in _SILENT,
+        output_format=output_format,
+        changes_session=changes_session,
+    )
+
+
+def is_insert(sql: bytes) -> bool:
+    first = next(_tokens(sql), None)
+    return first is not None and first.text.upper() == b"INSERT"
+
+
+def _read_insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
+    before: _Token | None = None
+    from_query = False
+    for token in tokens:
+        word = token.text.upper()
+        if before is not None and before.text.upper() == b"INPUT" and word == b"(" and from_query:
+            raise QueryError(48, "INSERT ... SELECT FROM input() is not supported")
+        if token.depth == 0 and before is not None and not from_query:
+            previous = before.text.upper()
+            if previous == b"FORMAT" and token.kind == "word":
+                data = _BEFORE_DATA.match(sql, token.end)
+                return Statement(
+                    returns_rows=False,
+                    insert_format=token.text.decode(),
+                    insert_end=before.start,
+                    data_start=data.end() if data else token.end,
+                )
+            if word == b"VALUES" and previous not in (b"INSERT", b"INTO", b"TABLE", b"."):
+                return Statement(
+                    returns_rows=False,
+                    insert_format="Values",
+                    insert_end=token.start,
+                    data_start=token.end,
+                )
+            if previous == b"FROM" and word == b"INFILE":
+                raise QueryError(78, "Query has infile and was sent directly to the server")
+        if word in (b"SELECT", b"WITH"):
+            from_query = True
+        before = token
+    return Statement(returns_rows=False)
+
+
+def _tokens(sql: bytes) -> Iterator[_Token]:
+    depth = 0
+    for found in _TOKEN.finditer(sql):
+        kind = found.lastgroup or "other"
+        if kind == "skip":
+            continue
+        text = found.group()
+        if text == b")":
+            depth = max(depth - 1, 0)
+        yield _Token(kind, text, found.start(), found.end(), depth)
+        if text == b"(":
+            depth += 1
+
+
+def split_types(types: str) -> list[str]:
+    """`'UInt64, Array(Tuple(a String, b Int8))'` as its top-level parts."""
+    parts, depth, start = [], 0, 0
+    for at, char in enumerate(types):
+        depth += (char == "(") - (char == ")")
+        if char == "," and depth == 0:
+            parts.append(types[start:at].strip())
+            start = at + 1
+    parts.append(types[start:].strip())
+    return [part for part in parts if part]
+
+
+def quote_name(name: str) -> str:
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def quote_text(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
