@@ -1,7 +1,7 @@
 """Reading records back, without a consumer group: for people, audits and tests."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from kafka import KafkaConsumer, TopicPartition
@@ -15,7 +15,7 @@ from tillstream.settings import KafkaSettings
 
 __all__ = ["RawRecord", "read_at", "read_records"]
 
-Start = Literal["earliest", "latest"] | int
+Start = Literal["earliest", "latest"] | int | Mapping[int, int]
 Coordinates = tuple[str, int, int]
 
 _POLL_MS = 200
@@ -34,14 +34,20 @@ def read_records(
 ) -> Iterator[RawRecord]:
     """The topic's records from `start` up to the end it has now or, with `follow`, for ever.
 
-    `start` is "earliest", "latest", an offset, or a negative number: that many before the end of
-    each partition. An offset that has expired moves up to the first record there is. Each
-    partition comes in order; partitions interleave. Raises ConfigError for a topic or partition
-    that does not exist, ServiceError when the broker cannot be reached or stops answering.
+    `start` is "earliest", "latest", an offset, a negative number (that many before the end of each
+    partition), or a mapping of partitions to such offsets. An offset that has expired moves up to
+    the first record there is. Each partition comes in order; partitions interleave. Raises
+    ConfigError for a topic or partition that does not exist, ServiceError when the broker cannot be
+    reached or stops answering.
     """
     with TopicInspector(kafka) as inspector:
         ranges = _existing(inspector, topic, partition)
-    first = {tp: _first_offset(start, low, high) for tp, (low, high) in ranges.items()}
+    first = {
+        tp: _first_offset(
+            start.get(tp.partition, "earliest") if isinstance(start, Mapping) else start, span
+        )
+        for tp, span in ranges.items()
+    }
     ends = {tp: high for tp, (_, high) in ranges.items()}
     consumer = _consumer(kafka, f"read {topic}")
     try:
@@ -81,6 +87,7 @@ def read_at(
         for tp, wanted in offsets.items():
             consumer.assign([tp])
             for run in _runs(wanted):
+                consumer.resume(tp)  # paused at the end of the run before
                 consumer.seek(tp, run[0])
                 for record in _poll(kafka, consumer, {tp: run[-1] + 1}):
                     at = (record.topic, record.partition, record.offset)
@@ -133,7 +140,8 @@ def _existing(
     return {chosen: ranges[chosen]}
 
 
-def _first_offset(start: Start, low: int, high: int) -> int:
+def _first_offset(start: Literal["earliest", "latest"] | int, span: tuple[int, int]) -> int:
+    low, high = span
     if start == "earliest":
         return low
     if start == "latest":

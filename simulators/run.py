@@ -126,6 +126,11 @@ class _Sending:
                 self.first_event_ms = self.last_event_ms
         self.progress()
 
+    def idle(self) -> None:
+        """While waiting: what has been acknowledged so far reaches the ledger's file."""
+        self._ledger.flush()
+        self.progress()
+
     def progress(self, *, last: bool = False) -> None:
         elapsed_s = self.elapsed_s
         if not last and elapsed_s - self._reported < _PROGRESS_INTERVAL_S:
@@ -194,7 +199,7 @@ def _send_all(inputs: ReplayInputs, sending: _Sending, pacer: Pacer) -> None:
         if len(chunk) == _CHUNK_EVENTS or (chunk and pacer.delay_s(due_ms) > 0):
             sending.send(chunk)
             chunk = []
-        pacer.wait(due_ms, on_wait=sending.progress)
+        pacer.wait(due_ms, on_wait=sending.idle)
         chunk.append(event)
     if chunk:
         sending.send(chunk)

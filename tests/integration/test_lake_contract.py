@@ -1,9 +1,11 @@
 """What the lake promises, on a local folder and on a real MinIO server alike."""
 
+import errno
 import json
 import pickle
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -303,11 +305,16 @@ def test_partitions_come_back_together_by_arrival(lake: Lake) -> None:
     assert seen == {partition: list(range(100)) for partition in range(3)}
 
 
-def test_clock_set_back_keeps_offset_order(lake: Lake) -> None:
-    archive(lake, records(0, 4))
-    archive(lake, records(5, 9, arrival=NOON - timedelta(days=2)))
+@pytest.mark.parametrize("batch_rows", [4, 100])
+def test_clock_set_back_keeps_offset_order(lake: Lake, batch_rows: int) -> None:
+    archive(lake, records(0, 8))
+    archive(lake, records(9, 9, arrival=NOON - timedelta(days=2)))
     archive(lake, records(0, 4, partition=1, arrival=NOON - timedelta(days=1)))
-    together = pa.concat_tables(everything(lake, batch_rows=4))
+    batches = [
+        batch for _, batch in zip(range(16), read_ranges(lake, batch_rows=batch_rows), strict=False)
+    ]
+    assert min(batch.num_rows for batch in batches) > 0
+    together = pa.concat_tables(batches)
     mine = together.filter(pa.compute.field("partition") == 0)
     assert mine["offset"].to_pylist() == list(range(10))
     assert together.num_rows == 15
@@ -349,6 +356,36 @@ def test_folder_ignores_what_a_killed_writer_left(tmp_path: Path) -> None:
     beside.write_bytes(b"half an obj")
     assert len(lake.list()) == 1
     assert coverage(lake).foreign == ()
+
+
+def test_failed_write_leaves_the_object_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = connect(LakeSettings(), url=str(tmp_path))
+    lake.write("a/x.parquet", records(0, 9))
+
+    def disk_full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", disk_full)
+    with pytest.raises(ServiceError, match=r"writing a/x\.parquet.*No space left"):
+        lake.write("a/x.parquet", records(0, 4))
+    assert lake.row_count("a/x.parquet") == 10
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["x.parquet"]
+
+
+def test_reader_sees_whole_objects_while_they_are_replaced(tmp_path: Path) -> None:
+    lake = connect(LakeSettings(), url=str(tmp_path))
+    lake.write("a/x.parquet", records(0, 0))
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(
+            lambda: [lake.write("a/x.parquet", records(0, n * 50)) for n in range(40)]
+        )
+        rows = set()
+        while not writing.done():
+            rows.add(lake.read("a/x.parquet").num_rows)
+        writing.result()
+    assert rows <= {n * 50 + 1 for n in range(40)}
 
 
 def test_object_that_is_not_parquet_is_damaged(tmp_path: Path) -> None:

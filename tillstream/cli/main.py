@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tillstream.cli import replay, stack, stream, warehouse
+from tillstream.cli import audit, replay, stack, stream, warehouse
 from tillstream.cli.output import errors
 from tillstream.errors import TillstreamError
 from tillstream.settings import load_settings
@@ -36,6 +36,7 @@ stack.register(app, provision=warehouse.provision_services)
 replay.register(app)
 warehouse.register(app)
 stream.register(app)
+audit.register(app)
 
 
 def main() -> None:

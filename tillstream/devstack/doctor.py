@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -145,16 +146,31 @@ def check_docker(_settings: Settings) -> Check:
     import docker  # here, because it is slow to load and every command loads this module
     import docker.errors
 
+    absent = Check("docker", "ok", "no engine (only `up --docker` needs one)")
+    # The SDK leaves its socket open when nobody listens.
+    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if address.startswith("unix://") and not _listens(address.removeprefix("unix://")):
+        return absent
     try:
         client = docker.from_env(timeout=3)
-    except (OSError, docker.errors.DockerException):
-        return Check("docker", "ok", "no engine (only `up --docker` needs one)")
+    except docker.errors.DockerException:
+        return absent
     try:
         return Check("docker", "ok", f"engine {client.version().get('Version', '')}")
-    except docker.errors.DockerException:
-        return Check("docker", "ok", "no engine (only `up --docker` needs one)")
+    except (docker.errors.DockerException, OSError):
+        return absent
     finally:
         client.close()
+
+
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        link.settimeout(3.0)
+        try:
+            link.connect(path)
+        except OSError:
+            return False
+        return True
 
 
 def _existing(path: Path) -> Path:

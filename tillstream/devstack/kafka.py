@@ -1,6 +1,7 @@
 """The real Kafka broker as a local process: KRaft, one node, loopback only."""
 
 import base64
+import os
 import socket
 import struct
 import subprocess
@@ -76,24 +77,31 @@ class Broker:
         log4j = self.data / "log4j2.properties"
         log4j.write_text(_LOG4J2, encoding="utf-8")
         java = [str(self.java), f"-Xmx{self.heap_mb}m", *JVM_FLAGS]
-        java += [f"-Dlog4j2.configurationFile={log4j.as_uri()}", "-cp", self.classpath]
+        java.append(f"-Dlog4j2.configurationFile={log4j.as_uri()}")
+        # Not as an argument: forty-six paths would hide the rest of it in a process list.
+        env = os.environ | {"CLASSPATH": self.classpath}
         if not (self.data / "log" / "meta.properties").exists():
-            self._format(java, properties)
+            self._format(java, properties, env=env)
         return process.start(
-            NAME, [*java, "kafka.Kafka", str(properties)], home=self.home, endpoint=self.bootstrap
+            NAME,
+            [*java, "kafka.Kafka", str(properties)],
+            home=self.home,
+            endpoint=self.bootstrap,
+            env=env,
         )
 
     def healthy(self) -> bool:
         """Whether the broker answers and has joined its own cluster."""
         return answers(self.bootstrap)
 
-    def _format(self, java: list[str], properties: Path) -> None:
+    def _format(self, java: list[str], properties: Path, *, env: dict[str, str]) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         done = subprocess.run(
             [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)],
             capture_output=True,
             text=True,
             check=False,
+            env=env,
         )
         if done.returncode != 0:
             raise ServiceError(
