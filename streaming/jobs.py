@@ -6,7 +6,9 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
@@ -25,9 +27,10 @@ from streaming.decode import Schemas, decode
 from streaming.schemas import Rules
 from streaming.sinks import LIVE, BatchReport, TopicRecreated, WarehouseSink, commit_rows
 from streaming.sources import kafka_records, starting_offsets
+from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.topics import SOURCE_TOPICS
 from tillstream.errors import IntegrityError
-from tillstream.settings import KafkaSettings
+from tillstream.settings import KafkaSettings, Settings
 
 log = logging.getLogger("tillstream.stream")
 
@@ -37,6 +40,16 @@ LAKE_BATCH_FACTOR = 5
 
 # Stores one decoded batch whose topics have these UUIDs.
 Store = Callable[[pa.Table, Mapping[str, UUID], int], None]
+
+
+def source_schemas(settings: Settings) -> Schemas:
+    catalogue = load_catalogue(settings.registry)
+    return {topic: catalogue.versions(topic) for topic in SOURCE_TOPICS}
+
+
+def rules_of(settings: Settings) -> Rules:
+    oldest = datetime.fromisoformat(settings.stream.oldest_event + "T00:00:00+00:00")
+    return Rules(max_future_s=settings.stream.max_future_s, oldest_event=oldest)
 
 
 @dataclass(slots=True)
@@ -107,7 +120,7 @@ class KafkaJob:
 
 def live_job(
     *, client: Client, sink: WarehouseSink, on_report: Callable[[BatchReport], None]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The parts of a KafkaJob that fill the warehouse."""
 
     def store(decoded: pa.Table, ids: Mapping[str, UUID], batch_id: int) -> None:
@@ -122,7 +135,7 @@ def live_job(
 
 def lake_job(
     *, client: Client, lake: Lake, on_report: Callable[[BatchReport], None]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The parts of a KafkaJob that fill the lake. What is archived is what the lake lists; the
     commits in the warehouse only spare others from listing it."""
 

@@ -7,27 +7,33 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from clickhouse.client import Client, connect
+from clickhouse.client import connect
 from lake.client import connect as connect_lake
 from producers.kafka_publisher import KafkaPublisher
 from producers.topics import TopicInspector
-from streaming.decode import Schemas
-from streaming.jobs import LAKE, LAKE_BATCH_FACTOR, BadShare, KafkaJob, lake_job, live_job
+from streaming.jobs import (
+    LAKE,
+    LAKE_BATCH_FACTOR,
+    BadShare,
+    KafkaJob,
+    lake_job,
+    live_job,
+    rules_of,
+    source_schemas,
+)
 from streaming.outbox import QuarantineOutbox
-from streaming.schemas import Rules
 from streaming.session import spark_session
 from streaming.sinks import LIVE, BatchReport, WarehouseSink
 from streaming.supervise import Supervisor
 from streaming.watch import StockWatch
+from streaming.writer_lock import only_writer
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.codec import Codec
-from tillstream.contracts.topics import SOURCE_TOPICS
 from tillstream.settings import Settings
 
 log = logging.getLogger("tillstream.stream")
@@ -62,18 +68,13 @@ class StateFile:
         self.update(totals=totals, last_batch=asdict(report))
 
 
-def source_schemas(settings: Settings) -> Schemas:
-    catalogue = load_catalogue(settings.registry)
-    return {topic: catalogue.versions(topic) for topic in SOURCE_TOPICS}
-
-
-def rules_of(settings: Settings) -> Rules:
-    oldest = datetime.fromisoformat(settings.stream.oldest_event + "T00:00:00+00:00")
-    return Rules(max_future_s=settings.stream.max_future_s, oldest_event=oldest)
-
-
 def run_stream(settings: Settings, *, jars: Sequence[Path]) -> None:
     """Run until SIGTERM or SIGINT. Raises IntegrityError when the stream must not go on."""
+    with only_writer(settings.home, settings.warehouse.database):
+        _run(settings, jars=jars)
+
+
+def _run(settings: Settings, *, jars: Sequence[Path]) -> None:
     state = StateFile(settings.home / "run" / "stream.json")
     state.update(pid=os.getpid(), state="starting", queries={}, started_at=time.time())
     stream = settings.stream
@@ -87,7 +88,7 @@ def run_stream(settings: Settings, *, jars: Sequence[Path]) -> None:
             app_name="tillstream",
         )
         stack.callback(spark.stop)
-        client = stack.enter_context(closing_client(settings))
+        client = stack.enter_context(closing(connect(settings.warehouse)))
         inspector = TopicInspector(settings.kafka)
         stack.callback(inspector.close)
         codec = Codec(load_catalogue(settings.registry))
@@ -140,21 +141,6 @@ def run_stream(settings: Settings, *, jars: Sequence[Path]) -> None:
         state.update(state="failed" if supervisor.fatal else "stopped")
     if supervisor.fatal:
         raise supervisor.fatal
-
-
-def closing_client(settings: Settings) -> "_Closing":
-    return _Closing(connect(settings.warehouse))
-
-
-class _Closing:
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def __enter__(self) -> Client:
-        return self._client
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
 
 
 def log_batch(query: str, report: BatchReport) -> None:

@@ -505,6 +505,7 @@ def test_policy_suffices_for_the_lake_and_nothing_else(
     admin.attach_policy([policy], user=user)
     mine = minio_server.settings(access_key=user, secret_key=password)
 
+    assert not prepare_bucket(mine, url=url).created
     lake = connect(mine, url=url)
     lake.check()
     archive(lake, records(0, 9))

@@ -121,7 +121,9 @@ def test_arrow_pandas_raw_and_streams(client: Any, sales: str) -> None:
     table = sales_table(1000)
     assert client.insert_arrow(sales, table).written_rows == 1000
     order = "SELECT * FROM sales ORDER BY amount"
-    assert client.query_arrow(order, use_strings=True).equals(table)
+    fetched = client.query_arrow(order, use_strings=True)
+    assert fetched.to_pylist() == table.to_pylist()
+    assert fetched.schema.types == table.schema.types
     assert client.query_df(order)["product"].tolist() == table["product"].to_pylist()
     assert client.raw_query("SELECT sum(amount) FROM sales", fmt="CSV") == b"4995\n"
     with client.query_row_block_stream("SELECT number FROM numbers(300000)") as blocks:
@@ -152,7 +154,7 @@ def test_parameters_are_bound_by_the_engine(client: Any, sales: str) -> None:
     client.command("INSERT INTO sales VALUES (1, {p:String}, 1)", parameters={"p": text})
     assert client.command("SELECT product = {p:String} FROM sales", parameters={"p": text}) == 1
     with pytest.raises(DatabaseError) as missing:
-        client.query("SELECT {nothing:UInt8} FORMAT TSV", parameters={"something": 1})
+        client.query("SELECT {nothing:UInt8}, {given:UInt8}", parameters={"given": 1})
     assert missing.value.code == 456
 
 
@@ -161,14 +163,15 @@ def test_settings_hold_for_their_query_only(client: Any) -> None:
     before = client.query(get).first_row
     assert client.query(get, settings={"max_block_size": 77}).first_row == (77, before[1])
     assert client.query(get).first_row == before
-    for settings, code in [
+    refusals: list[tuple[dict[str, Any], int]] = [
         ({"max_result_rows": 10, "result_overflow_mode": "throw"}, 396),
-        ({"max_memory_usage": 1_000_000}, 241),
-        ({"max_execution_time": 1}, 159),
-    ]:
+        ({"max_memory_usage": 5_000_000}, 241),
+        ({"max_execution_time": 0.01}, 159),
+    ]
+    for settings, code in refusals:
         with pytest.raises(DatabaseError) as refused:
             client.query(
-                "SELECT number, groupArray(number) FROM numbers(100000000) GROUP BY number",
+                "SELECT number, groupArray(number) FROM numbers(1000000) GROUP BY number",
                 settings=settings,
             )
         assert refused.value.code == code
@@ -186,7 +189,7 @@ def test_external_data_joins_one_query(client: Any, keys: int) -> None:
 
 
 def test_external_data_by_types_and_in_tsv_with_parameters(client: Any) -> None:
-    external = ExternalData(file_name="a", data="1\tx\n2\ty\n", types=["UInt8", "String"])
+    external = ExternalData(file_name="a", data=b"1\tx\n2\ty\n", types=["UInt8", "String"])
     external.add_file(file_name="b.csv", data=b"2,9\n", fmt="CSV", structure="id UInt8, n UInt8")
     row = client.query(
         "SELECT a._2, b.n FROM a JOIN b ON a._1 = b.id WHERE a._1 = {id:UInt8}",
@@ -418,11 +421,13 @@ def test_curl_talks_to_it(warehouse_server: WarehouseProcess, tmp_path: Path) ->
 
 
 def test_a_token_is_written_once(client: Any, sales: str) -> None:
-    client.command("CREATE TABLE totals (n UInt64) ENGINE = SummingMergeTree ORDER BY tuple()")
+    client.command(
+        "CREATE TABLE totals (n UInt64) ENGINE = SummingMergeTree ORDER BY tuple() "
+        "SETTINGS non_replicated_deduplication_window = 100"
+    )
     client.command("CREATE MATERIALIZED VIEW to_totals TO totals AS SELECT count() n FROM sales")
     settings = {
         **ONE_BLOCK,
-        "insert_deduplicate": 1,
         "insert_deduplication_token": "topic:0:0-99",
         "deduplicate_blocks_in_dependent_materialized_views": 1,
     }
@@ -431,7 +436,7 @@ def test_a_token_is_written_once(client: Any, sales: str) -> None:
     client.insert_arrow(sales, table, settings=settings)
     client.insert_arrow(sales, table.take(list(reversed(range(100)))), settings=settings)
     assert client.query(counts).first_row == (100, 100)
-    client.insert_arrow(sales, table, settings={**settings, "insert_deduplicate": 0})
+    client.insert_arrow(sales, table, settings={**settings, "deduplicate_insert": "disable"})
     assert client.query(counts).first_row == (200, 200)
     client.insert_arrow(sales, table, settings={**settings, "insert_deduplication_token": "other"})
     assert client.query(counts).first_row == (300, 300)
@@ -485,7 +490,7 @@ def test_concurrent_inserts_lookups_and_failures_stay_apart(
         for turn in range(6):
             own.insert_arrow(sales, sales_table(500), settings={
                 "insert_deduplication_token": f"{worker}-{turn}", **ONE_BLOCK})  # fmt: skip
-            keys = "\n".join(str(worker * 1000 + key) for key in range(worker + 1))
+            keys = "\n".join(str(worker * 1000 + key) for key in range(worker + 1)).encode()
             found = own.query(
                 "SELECT count(), min(k), getSetting('max_block_size') FROM keys",
                 external_data=ExternalData(file_name="keys", data=keys, structure="k UInt64"),
@@ -574,8 +579,7 @@ def test_sigterm_ends_it_within_seconds_and_cancels_what_runs(
         started = time.monotonic()
         assert own_warehouse.stop() == 0
         assert time.monotonic() - started < 10
-        with pytest.raises(httpx.TransportError):
-            endless.result(10)
+        assert code_of(endless.result(10)) == (500, "394")
     own_warehouse.start()
     assert post(own_warehouse, "SELECT 1").text == "1\n"
 

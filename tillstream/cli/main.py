@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tillstream.cli import audit, replay, stack, stream, warehouse
+from tillstream.cli import audit, rebuild, replay, stack, stream, warehouse
 from tillstream.cli.output import errors
 from tillstream.errors import TillstreamError
 from tillstream.settings import load_settings
@@ -37,6 +37,7 @@ replay.register(app)
 warehouse.register(app)
 stream.register(app)
 audit.register(app)
+rebuild.register(app)
 
 
 def main() -> None:

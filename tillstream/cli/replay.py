@@ -141,10 +141,10 @@ def replay(
 
     \b
     Examples:
-      tillstream replay --days 1                         one day, as fast as it goes
-      tillstream replay --from 2017-12-18 --speed 3600   an hour of 2017 each second
-      tillstream replay --days 7 --shift now             the week ends now
-      tillstream replay --days 1 --stores 5 --dry-run    look at the events
+      tillstream replay --days 1                   a day, as fast as it goes
+      tillstream replay --days 7 --speed 3600      an hour each second
+      tillstream replay --days 7 --shift now       the week ends now
+      tillstream replay --stores 5 --dry-run       look at the events
     """
     from simulators.pacing import parse_speed
 

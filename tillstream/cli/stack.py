@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -98,14 +99,9 @@ def logs(
     """Show the services' logs."""
     home: Path = ctx.obj.home
     chosen = [part] if part else list(ALL_PARTS)
-    try:
-        for name, line in recent(home, chosen, lines=lines):
-            _print_line(name, line, only=part is not None)
-        if follow_on:
-            for name, line in follow(home, chosen):
-                _print_line(name, line, only=part is not None)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    new = follow(home, chosen) if follow_on else iter(())
+    for name, line in chain(recent(home, chosen, lines=lines), new):
+        console.print(line if part else f"{name:<10} {line}", markup=False, soft_wrap=True)
 
 
 def doctor(
@@ -131,8 +127,3 @@ def _progress() -> Iterator[Report]:
         return
     with Live(view, console=console, refresh_per_second=12):
         yield view.report
-
-
-def _print_line(name: str, line: str, *, only: bool) -> None:
-    text = line if only else f"{name:<10} {line}"
-    console.print(text, markup=False, soft_wrap=True)

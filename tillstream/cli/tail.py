@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from producers.reader import RawRecord, read_records
-from producers.topics import TopicInspector
 from tillstream.cli.output import console
-from tillstream.contracts.catalogue import load_catalogue
-from tillstream.contracts.codec import Codec
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ConfigError, ContractError
 from tillstream.settings import Settings
+
+if TYPE_CHECKING:  # the Kafka and Avro libraries would slow down every other command's start
+    from producers.records import RawRecord
+    from tillstream.contracts.codec import Codec
 
 ALIASES: dict[str, Topic] = {
     "sales": Topic.SALES,
@@ -70,6 +70,9 @@ def tail(
 
     An event that cannot be decoded is shown with the reason and its first bytes.
     """
+    from tillstream.contracts.catalogue import load_catalogue
+    from tillstream.contracts.codec import Codec
+
     settings: Settings = ctx.obj
     chosen = resolve_topic(topic)
     if offset is not None and partition is None:
@@ -97,7 +100,7 @@ def resolve_topic(name: str) -> Topic:
         raise ConfigError(f"unknown topic {name!r}", hint=f"one of {known}") from exc
 
 
-def as_document(codec: Codec, raw: RawRecord) -> dict[str, Any]:
+def as_document(codec: "Codec", raw: "RawRecord") -> dict[str, Any]:
     """One record as JSON: where it is, and either its event or why it cannot be decoded."""
     document: dict[str, Any] = {
         "topic": raw.topic,
@@ -113,7 +116,7 @@ def as_document(codec: Codec, raw: RawRecord) -> dict[str, Any]:
     return document | {"version": decoded.schema.version, "event": decoded.record}
 
 
-def as_line(codec: Codec, raw: RawRecord) -> str:
+def as_line(codec: "Codec", raw: "RawRecord") -> str:
     """One record as a line of Rich markup."""
     document = as_document(codec, raw)
     where = f"[dim]{_time(raw.timestamp_ms)} {raw.partition}:{raw.offset}[/]"
@@ -139,7 +142,10 @@ def _select(
     start: int | None,
     follow: bool,
     partition: int | None,
-) -> Iterator[RawRecord]:
+) -> "Iterator[RawRecord]":
+    from producers.reader import read_records
+    from producers.topics import TopicInspector
+
     kafka = settings.kafka
     if start is not None:
         records = read_records(kafka, topic.value, partition=partition, start=start, follow=follow)
@@ -156,7 +162,7 @@ def _select(
         yield from read_records(kafka, topic.value, partition=partition, start=ends, follow=True)
 
 
-def _first_bytes(raw: RawRecord) -> str:
+def _first_bytes(raw: "RawRecord") -> str:
     return (raw.value or b"")[:_SHOWN_BYTES].hex(" ")
 
 

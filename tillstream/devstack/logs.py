@@ -17,9 +17,12 @@ def recent(home: Path, names: Iterable[str], *, lines: int) -> Iterator[tuple[st
 
 
 def follow(home: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Whole lines written from now on as (name, line), forever; survives a log's rotation."""
+    """Whole lines written after this call as (name, line), forever; survives a log's rotation."""
     paths = {name: log_file(home, name) for name in names}
-    at = {name: _size(path) for name, path in paths.items()}
+    return _follow(paths, {name: _size(path) for name, path in paths.items()})
+
+
+def _follow(paths: dict[str, Path], at: dict[str, int]) -> Iterator[tuple[str, str]]:
     while True:
         for name, path in paths.items():
             size = _size(path)

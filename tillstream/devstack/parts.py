@@ -67,6 +67,8 @@ def start_stream(settings: Settings) -> process.Managed:
         "TILLSTREAM_CACHE": str(settings.cache),
         "TILLSTREAM_STREAM": settings.stream.model_dump_json(),
     }
+    if settings.stream.master.startswith("local"):
+        env["SPARK_LOCAL_IP"] = LOOPBACK  # otherwise the driver listens on the machine's address
     argv = [*_python("tillstream.cli.main"), "--home", str(settings.home), "stream"]
     return process.start(Part.STREAM, argv, home=settings.home, env=env)
 

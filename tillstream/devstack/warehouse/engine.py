@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import IO, Any
 from chdb.state.sqlitelike import Connection
 
 from tillstream.devstack.warehouse.errors import QueryError, parse_engine_error
-from tillstream.devstack.warehouse.handles import SpoiledHandle, borrowed, prepare, push, text
+from tillstream.devstack.warehouse.handles import SpoiledHandle, borrowed, insert, prepare, text
 from tillstream.devstack.warehouse.request import QueryRequest
 from tillstream.devstack.warehouse.sessions import Sessions
 from tillstream.devstack.warehouse.statement import quote_text
@@ -64,12 +63,13 @@ class Engine:
 
     def run(self, request: QueryRequest) -> Reply:
         """Run one request to its end. Raises QueryError with ClickHouse's code."""
-        started_ns = time.perf_counter_ns()
-        with self._handle(request) as (handle, parameters):
+        with self._handle(request) as handle:
             try:
                 if request.statement.insert_format is not None:
-                    return _insert(handle, request, started_ns)
-                return _query(handle, request, parameters)
+                    return _reply(insert(handle, request, self.spool), request)
+                parameters = dict(request.parameters)
+                result = handle.query(request.sql, request.default_format, params=parameters)
+                return _reply(result, request)
             except RuntimeError as exc:
                 raise parse_engine_error(str(exc)) from exc
 
@@ -94,43 +94,27 @@ class Engine:
             handle.query(f"KILL QUERY WHERE {condition} ASYNC", "Null")
 
     @contextmanager
-    def _handle(self, request: QueryRequest) -> Iterator[tuple[Connection, dict[str, str]]]:
+    def _handle(self, request: QueryRequest) -> Iterator[Connection]:
         if request.session is None:
             with self._sessions.fresh() as handle:
-                prepare(handle, request)
-                yield handle, dict(request.parameters)
+                prepare(handle, request, self.spool)
+                yield handle
             return
         lease = self._sessions.lease(request.session, keep=request.statement.changes_session)
         with lease as (handle, kept):
             if not kept:
-                prepare(handle, request)
-                yield handle, dict(request.parameters)
+                prepare(handle, request, self.spool)
+                yield handle
                 return
             try:
-                with borrowed(handle, request):
-                    yield handle, dict(request.parameters)
+                with borrowed(handle, request, self.spool):
+                    yield handle
             except SpoiledHandle as exc:
                 self._sessions.forget(request.session)
                 raise QueryError(372, f"Session {request.session.id} was lost: {exc}") from exc
 
 
-def _insert(handle: Connection, request: QueryRequest, started_ns: int) -> Reply:
-    data_format = request.statement.insert_format or "Values"
-    written = push(handle, request.sql, data_format, request.data)
-    return Reply(
-        body=None,
-        format=None,
-        read_rows=written.rows_written,
-        read_bytes=written.bytes_written,
-        written_rows=written.rows_written,
-        written_bytes=written.bytes_written,
-        result_rows=written.rows_written,
-        elapsed_ns=time.perf_counter_ns() - started_ns,
-    )
-
-
-def _query(handle: Connection, request: QueryRequest, parameters: dict[str, str]) -> Reply:
-    result = handle.query(request.sql, request.default_format, params=parameters)
+def _reply(result: Any, request: QueryRequest) -> Reply:
     returns_rows = request.statement.returns_rows
     view = result.get_memview()
     return Reply(
@@ -138,11 +122,11 @@ def _query(handle: Connection, request: QueryRequest, parameters: dict[str, str]
         format=(request.statement.output_format or request.default_format)
         if returns_rows
         else None,
-        read_rows=result.storage_rows_read(),
-        read_bytes=result.storage_bytes_read(),
+        read_rows=result.storage_rows_read() or result.rows_written(),
+        read_bytes=result.storage_bytes_read() or result.bytes_written(),
         written_rows=result.rows_written(),
         written_bytes=result.bytes_written(),
-        result_rows=result.rows_read() if returns_rows else 0,
+        result_rows=result.rows_read() if returns_rows else result.rows_written(),
         elapsed_ns=int(result.elapsed() * 1e9),
         owner=(result, view),
     )

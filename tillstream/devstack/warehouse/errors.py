@@ -41,6 +41,7 @@ _STATUS_CODES: dict[int, frozenset[int]] = {
 }
 
 _CODE = re.compile(r"Code: (\d+)\. DB::Exception: ")
+_SPOOL_FILE = re.compile(r":? ?\(in file/uri /dev/fd/\d+\)|: data for INSERT was parsed from file")
 _TAIL = re.compile(r"\s*(?:\((?P<name>[A-Z][A-Z0-9_]+)\)|\(version [\d.]+[^)]*\)+)?\.?\s*\Z")
 
 
@@ -80,6 +81,7 @@ def parse_engine_error(text: str) -> QueryError:
     code, message = int(found.group(1)), text[found.end() :]
     while message.startswith(found.group(0)):
         message = message[len(found.group(0)) :]
+    message = _SPOOL_FILE.sub("", message)
     name = None
     while (tail := _TAIL.search(message)) is not None and tail.group(0):
         name = name or tail.group("name")

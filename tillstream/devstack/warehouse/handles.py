@@ -1,7 +1,9 @@
 """Makes an engine handle a request's own: its database, external tables, settings, parameters."""
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from chdb.state.sqlitelike import Connection
@@ -18,7 +20,7 @@ class SpoiledHandle(Exception):
     """A session's handle could not be put back as it was."""
 
 
-def prepare(handle: Connection, request: QueryRequest) -> None:
+def prepare(handle: Connection, request: QueryRequest, spool: Path) -> None:
     """Set up a fresh handle, which is thrown away afterwards. Raises QueryError."""
     settings = {
         **_SERVER_DEFAULTS,
@@ -31,13 +33,13 @@ def prepare(handle: Connection, request: QueryRequest) -> None:
     if readonly != "0":
         settings["readonly"] = readonly  # last: nothing can be set after it
     try:
-        _apply(handle, request, settings)
+        _apply(handle, request, settings, spool)
     except RuntimeError as exc:
         raise parse_engine_error(str(exc)) from exc
 
 
 @contextmanager
-def borrowed(handle: Connection, request: QueryRequest) -> Iterator[None]:
+def borrowed(handle: Connection, request: QueryRequest, spool: Path) -> Iterator[None]:
     """Set up a session's kept handle for one request and undo that afterwards.
 
     Raises QueryError, or SpoiledHandle when the handle must not be used again.
@@ -51,7 +53,7 @@ def borrowed(handle: Connection, request: QueryRequest) -> Iterator[None]:
         raise SpoiledHandle(str(exc)) from exc
     try:
         try:
-            _apply(handle, request, settings)
+            _apply(handle, request, settings, spool)
         except RuntimeError as exc:
             raise parse_engine_error(str(exc)) from exc
         yield
@@ -69,20 +71,21 @@ def borrowed(handle: Connection, request: QueryRequest) -> Iterator[None]:
             raise SpoiledHandle(str(exc)) from exc
 
 
-def push(handle: Connection, sql: str, data_format: str, data: Iterator[bytes]) -> Any:
-    """Feed an INSERT its data; nothing is committed unless all of it was read."""
-    inserter: Any = handle.send_insert(sql, data_format)
-    done = False
-    try:
-        for chunk in data:
-            inserter.append(chunk)
-        written = inserter.finish()
-        done = True
-        return written
-    finally:
-        if not done:
-            with suppress(RuntimeError):
-                inserter.cancel()
+def insert(handle: Connection, request: QueryRequest, spool: Path) -> Any:
+    """Run an INSERT whose data came with it; returns the engine's result.
+
+    The engine reads the data from a file, as its own streaming insert ignores some limits
+    (max_partitions_per_insert_block) and ends silently on others (max_execution_time).
+    """
+    return _load(
+        handle,
+        request.sql,
+        request.settings_clause,
+        data_format=request.statement.insert_format or "Values",
+        data=request.data,
+        spool=spool,
+        parameters=request.parameters,
+    )
 
 
 def text(handle: Connection, sql: str) -> str:
@@ -109,28 +112,55 @@ def _changed_settings(handle: Connection, settings: Mapping[str, str]) -> dict[s
     return dict(row.split("\t", 1) for row in rows.splitlines())
 
 
-def _apply(handle: Connection, request: QueryRequest, settings: Mapping[str, str]) -> None:
+def _apply(
+    handle: Connection, request: QueryRequest, settings: Mapping[str, str], spool: Path
+) -> None:
     if request.database:
         handle.query(f"USE {quote_name(request.database)}", "Null")
     for table in request.tables:
-        _create_external(handle, table)
-    # An INSERT with data cannot be given parameters in any other way.
-    parameters = request.parameters if request.statement.insert_format else {}
-    changes = [(f"param_{name}", value) for name, value in parameters.items()]
-    changes += settings.items()
-    for name, _ in changes:
+        _create_external(handle, table, spool)
+    for name in settings:
         if not name.replace("_", "a").replace(".", "a").isalnum():
             raise QueryError(115, f"Unknown setting '{name}'")
-    if changes:
-        pairs = ", ".join(f"{name} = {quote_text(value)}" for name, value in changes)
+    if settings:
+        pairs = ", ".join(f"{name} = {quote_text(value)}" for name, value in settings.items())
         handle.query(f"SET {pairs}", "Null")
 
 
-def _create_external(handle: Connection, table: ExternalTable) -> None:
+def _create_external(handle: Connection, table: ExternalTable, spool: Path) -> None:
     name = quote_name(table.name)
     handle.query(f"CREATE TEMPORARY TABLE {name} ({table.structure}) ENGINE = Memory", "Null")
     if table.data:
-        push(handle, f"INSERT INTO {name}", table.format, iter((table.data,)))
+        _load(
+            handle,
+            f"INSERT INTO {name}",
+            "",
+            data_format=table.format,
+            data=(table.data,),
+            spool=spool,
+        )
+
+
+def _load(
+    handle: Connection,
+    target: str,
+    settings_clause: str,
+    *,
+    data_format: str,
+    data: Iterable[bytes],
+    spool: Path,
+    parameters: Mapping[str, str] | None = None,
+) -> Any:
+    with tempfile.TemporaryFile(dir=spool) as file:
+        file.writelines(data)
+        file.flush()
+        # A file without a name vanishes with the process and needs no escaping.
+        return handle.query(
+            f"{target} FROM INFILE '/dev/fd/{file.fileno()}' COMPRESSION 'none' "
+            f"{settings_clause} FORMAT {data_format}",
+            "Null",
+            params=dict(parameters or {}),
+        )
 
 
 def _without_readonly(request: QueryRequest) -> dict[str, str]:

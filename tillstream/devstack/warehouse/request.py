@@ -62,9 +62,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class QueryRequest:
-    """What to run. `data` yields the bytes of an INSERT once, after its statement."""
+    """What to run. Of an INSERT with data, `sql` ends before its SETTINGS, `settings_clause` is
+    those, and `data` yields its bytes, once."""
 
     sql: str
+    settings_clause: str
     statement: Statement
     data: Iterator[bytes]
     query_id: str
@@ -124,7 +126,7 @@ def build_request(
             48, "ClickHouse's own block compression (compress, decompress) is not supported here"
         )
     chunks = decompress(_read_chunks(body), headers.get("content-encoding", ""))
-    sql, statement, data = _split(params.get("query", ""), chunks)
+    sql, clause, statement, data = _split(params.get("query", ""), chunks)
     tables = tuple(_external_table(name, params, content) for name, content in files.items())
     settings = {
         name: value
@@ -135,6 +137,7 @@ def build_request(
     }
     return QueryRequest(
         sql=sql,
+        settings_clause=clause,
         statement=statement,
         data=data,
         query_id=params["query_id"],
@@ -156,7 +159,7 @@ def _read_chunks(body: IO[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _split(query: str, chunks: Iterator[bytes]) -> tuple[str, Statement, Iterator[bytes]]:
+def _split(query: str, chunks: Iterator[bytes]) -> tuple[str, str, Statement, Iterator[bytes]]:
     head = f"{query}\n".encode() if query else b""
     # The statement of an INSERT must fit the first chunk; a gzip chunk may decode to very little.
     for chunk in chunks:
@@ -166,10 +169,11 @@ def _split(query: str, chunks: Iterator[bytes]) -> tuple[str, Statement, Iterato
     if is_insert(head):
         statement = read_statement(head)
         if statement.data_start is not None:
-            sql = head[: statement.insert_end]
-            return _text(sql), statement, _join(head[statement.data_start :], chunks)
+            sql = _text(head[: statement.target_end])
+            clause = _text(head[statement.target_end : statement.insert_end])
+            return sql, clause, statement, _join(head[statement.data_start :], chunks)
     head += b"".join(chunks)
-    return _text(head), read_statement(head), iter(())
+    return _text(head), "", read_statement(head), iter(())
 
 
 def _join(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

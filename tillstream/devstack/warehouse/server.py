@@ -7,17 +7,21 @@ the account can read), so it listens on loopback unless told otherwise.
 
 import argparse
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from tillstream.errors import ConfigError, ServiceError, TillstreamError
 
-_STOP_AFTER_S = 5
+_FINISH_S = 5
+_CANCEL_S = 3
 _KEEP_ALIVE_S = 600
 
 
@@ -39,7 +43,17 @@ def serve(
     engine = Engine(data)
     workers = ThreadPoolExecutor(max_workers=concurrent_queries, thread_name_prefix="query")
     interface = Interface(engine, credentials=Credentials(user, password), workers=workers)
-    server = uvicorn.Server(
+
+    class Server(uvicorn.Server):
+        """Queries that outlast the grace period are cancelled, so that their clients hear of it."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            timer = threading.Timer(_FINISH_S, engine.cancel_all)
+            timer.daemon = True
+            timer.start()
+            super().handle_exit(sig, frame)
+
+    server = Server(
         uvicorn.Config(
             interface.app(),
             log_level="warning",
@@ -47,11 +61,13 @@ def serve(
             lifespan="off",
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_STOP_AFTER_S,
+            timeout_graceful_shutdown=_FINISH_S + _CANCEL_S,
         )
     )
     bound = listener.getsockname()
     print(f"ClickHouse {engine.version} on http://{bound[0]}:{bound[1]}, {data}", flush=True)
+    # uvicorn raises the signal again once it has stopped serving; there is still work to do then.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         server.run(sockets=[listener])
     finally:

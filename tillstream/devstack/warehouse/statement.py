@@ -41,6 +41,7 @@ _SILENT = frozenset(
         b"USE",
     }
 )
+_BEFORE_TARGET = (b"INSERT", b"INTO", b"TABLE", b".")
 _BEFORE_DATA = re.compile(rb"[ \t\f]*\r?\n?")
 
 
@@ -48,13 +49,15 @@ _BEFORE_DATA = re.compile(rb"[ \t\f]*\r?\n?")
 class Statement:
     """`data_start` is set for an INSERT whose data follows in the text, of `insert_format`.
 
-    `insert_end` is where the statement without its FORMAT or VALUES ends. `output_format` is the
-    FORMAT clause, if any. `changes_session` marks SET, USE and temporary tables.
+    `insert_end` is where the statement without its FORMAT or VALUES ends, `target_end` where its
+    SETTINGS start, if it has any. `output_format` is the FORMAT clause, if any. `changes_session`
+    marks SET, USE and temporary tables.
     """
 
     returns_rows: bool
     output_format: str | None = None
     insert_format: str | None = None
+    target_end: int = 0
     insert_end: int = 0
     data_start: int | None = None
     changes_session: bool = False
@@ -122,6 +125,7 @@ def is_insert(sql: bytes) -> bool:
 
 def _read_insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
     before: _Token | None = None
+    settings_at: int | None = None
     from_query = False
     for token in tokens:
         word = token.text.upper()
@@ -134,16 +138,20 @@ def _read_insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
                 return Statement(
                     returns_rows=False,
                     insert_format=token.text.decode(),
+                    target_end=before.start if settings_at is None else settings_at,
                     insert_end=before.start,
                     data_start=data.end() if data else token.end,
                 )
-            if word == b"VALUES" and previous not in (b"INSERT", b"INTO", b"TABLE", b"."):
+            if word == b"VALUES" and previous not in _BEFORE_TARGET:
                 return Statement(
                     returns_rows=False,
                     insert_format="Values",
+                    target_end=token.start if settings_at is None else settings_at,
                     insert_end=token.start,
                     data_start=token.end,
                 )
+            if word == b"SETTINGS" and settings_at is None and previous not in _BEFORE_TARGET:
+                settings_at = token.start
             if previous == b"FROM" and word == b"INFILE":
                 raise QueryError(78, "Query has infile and was sent directly to the server")
         if word in (b"SELECT", b"WITH"):
