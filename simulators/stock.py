@@ -45,7 +45,6 @@ class StockBook:
         plan = inputs.plan
         self._shift_ms = plan.shift_ms
         self._start_ms = plan.start_ms
-        self._end_ms = plan.end_ms
         self._first_sequence = int(f"{plan.start:%Y%m%d}") * SEQUENCES_A_START
         self._items = inputs.items
         self._shelves: dict[Pair, _Shelf] = {}
@@ -136,16 +135,14 @@ class StockBook:
                 + DELIVERY_HOUR * _HOUR_MS
                 + truck_minute(store) * _MINUTE_MS
             )
-            if due_ms < self._end_ms:
-                heappush(self._agenda, (due_ms, _DELIVERY, *pair, units))
+            heappush(self._agenda, (due_ms, _DELIVERY, *pair, units))
 
     def _plan_next_review(self, store: int, after_ms: int) -> None:
         weekdays = review_weekdays(store)
         at_ms = after_ms - after_ms % DAY_MS + REVIEW_HOUR * _HOUR_MS
         while at_ms <= after_ms or _weekday(at_ms) not in weekdays:
             at_ms += DAY_MS
-        if at_ms < self._end_ms:
-            heappush(self._agenda, (at_ms, _REVIEW, store, 0, 0))
+        heappush(self._agenda, (at_ms, _REVIEW, store, 0, 0))
 
 
 def _weekday(at_ms: int) -> int:

@@ -8,6 +8,8 @@ from pyspark.sql import SparkSession
 # A length prefix in a broken record may claim gigabytes; Avro must not try to allocate them.
 _MAX_FIELD_BYTES = 1 << 20
 
+_LOG4J = Path(__file__).with_name("log4j2.properties")
+
 _CONF = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -40,6 +42,7 @@ def spark_session(
             f"-Dorg.apache.avro.limits.string.maxLength={_MAX_FIELD_BYTES}",
             f"-Dorg.apache.avro.limits.bytes.maxLength={_MAX_FIELD_BYTES}",
             f"-Djava.io.tmpdir={scratch}",
+            f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}",
             "-Duser.timezone=UTC",
             "-XX:+UseParallelGC",
         ]
@@ -55,7 +58,6 @@ def spark_session(
         .config("spark.driver.extraJavaOptions", java_options)
         .config("spark.executor.extraJavaOptions", java_options)
         .config("spark.driver.host", "127.0.0.1" if master.startswith("local") else "")
-        .config("spark.log.level", "WARN")
     )
     for key, value in _CONF.items():
         builder = builder.config(key, value)

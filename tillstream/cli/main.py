@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tillstream.cli import audit, rebuild, replay, stack, stream, warehouse
+from tillstream.cli import audit, demo, rebuild, replay, stack, stream, warehouse
 from tillstream.cli.output import errors
 from tillstream.errors import TillstreamError
 from tillstream.settings import load_settings
@@ -32,6 +32,7 @@ def _root(
     ctx.obj = load_settings(**({"home": home.expanduser().absolute()} if home else {}))
 
 
+demo.register(app)
 stack.register(app, provision=warehouse.provision_services)
 replay.register(app)
 warehouse.register(app)
