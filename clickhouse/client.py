@@ -9,7 +9,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from tillstream.errors import ConfigError, ServiceError
 from tillstream.settings import WarehouseSettings
 
-__all__ = ["Client", "ClickHouseError", "connect"]
+__all__ = ["ClickHouseError", "Client", "connect"]
 
 _AUTHENTICATION_FAILED = 516
 
@@ -20,9 +20,8 @@ _SESSION_SETTINGS: dict[str, Any] = {
     "max_partitions_per_insert_block": 0,
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     "insert_null_as_default": 0,
-    "min_insert_block_size_rows": 10_000_000,
-    "min_insert_block_size_bytes": 0,
-    "max_insert_block_size": 10_000_000,
+    "min_insert_block_size_rows": 1_000_000_000,
+    "min_insert_block_size_bytes": 1_000_000_000_000,
     "max_query_size": 16_777_216,
     "date_time_input_format": "best_effort",
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 
-from clickhouse.client import Client, ClickHouseError, connect
+from clickhouse.client import ClickHouseError, Client, connect
 from tillstream.errors import IntegrityError, ServiceError
 from tillstream.settings import WarehouseSettings
 
@@ -131,7 +131,9 @@ def migrate(
 def _apply(client: Client, migration: Migration, cluster: str | None) -> None:
     for statement in migration.statements():
         for text in clustered(statement, cluster) if cluster else [statement]:
-            text = re.sub(r"^CREATE (TABLE|VIEW|MATERIALIZED VIEW) ", r"CREATE \1 IF NOT EXISTS ", text)
+            text = re.sub(
+                r"^CREATE (TABLE|VIEW|MATERIALIZED VIEW) ", r"CREATE \1 IF NOT EXISTS ", text
+            )
             try:
                 client.command(text)
             except ClickHouseError as exc:

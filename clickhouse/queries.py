@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from clickhouse_connect.driver.external import ExternalData
 
-from clickhouse.client import Client, ClickHouseError
+from clickhouse.client import ClickHouseError, Client
 from tillstream.errors import ServiceError
 
 FACT_TABLES = ("fact_sales", "fact_inventory", "price_changes", "customer_events")
@@ -57,7 +57,7 @@ def command(client: Client, sql: str, *, keys: tuple[pa.Table, str] | None = Non
     """Run a statement that returns nothing, with `keys` as in `select`."""
     try:
         external = _external("keys", *keys) if keys else None
-        client.command(sql, external_data=external, settings={"insert_deduplicate": 0})
+        client.command(sql, external_data=external, settings={"deduplicate_insert_select": "disable"})
     except (ClickHouseError, OSError) as exc:
         raise ServiceError(f"statement failed: {exc}") from exc
 
@@ -166,7 +166,7 @@ def repair_derived(client: Client, ranges: Ranges) -> int:
         repair_velocity(client, windows)
     if items.num_rows:
         repair_stock(client, items)
-    return stored_offsets(client, ranges, tables=FACT_TABLES).num_rows
+    return int(stored_offsets(client, ranges, tables=FACT_TABLES).num_rows)
 
 
 _WINDOW_KEYS = "store_id String, product_id String, window_start DateTime('UTC')"

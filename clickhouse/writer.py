@@ -10,10 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from clickhouse.client import Client, ClickHouseError
+from clickhouse.client import ClickHouseError, Client
 from tillstream.errors import ServiceError
-
-INSERT_PREFIX = "tillstream-insert-"
 
 
 def insert(client: Client, table: str, rows: pa.Table, *, token: str | None = None) -> int:
@@ -24,7 +22,7 @@ def insert(client: Client, table: str, rows: pa.Table, *, token: str | None = No
     """
     if rows.num_rows == 0:
         return 0
-    settings: dict[str, Any] = {"insert_deduplicate": 1 if token else 0}
+    settings: dict[str, Any] = {"deduplicate_insert": "enable" if token else "disable"}
     if token:
         settings["insert_deduplication_token"] = f"{table}:{token}"
     single_block = rows.combine_chunks()
@@ -32,4 +30,4 @@ def insert(client: Client, table: str, rows: pa.Table, *, token: str | None = No
         client.insert_arrow(table, single_block, settings=settings)
     except (ClickHouseError, OSError) as exc:
         raise ServiceError(f"insert of {rows.num_rows} rows into {table} failed: {exc}") from exc
-    return rows.num_rows
+    return int(rows.num_rows)

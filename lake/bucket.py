@@ -55,7 +55,7 @@ def prepare_bucket(settings: LakeSettings, *, url: str) -> Prepared:
     bucket, prefix = split_s3_url(url)
     with _translated(url=url):
         client = _client(settings)
-        created = not _exists(client, bucket)
+        created = not _exists(client, bucket=bucket, prefix=prefix)
         if created:
             client.make_bucket(bucket_name=bucket, location=settings.region)
         _set_retention(
@@ -109,10 +109,11 @@ def _client(settings: LakeSettings) -> Minio:
     )
 
 
-def _exists(client: Minio, bucket: str) -> bool:
+def _exists(client: Minio, *, bucket: str, prefix: str) -> bool:
     # A HEAD request has no body to tell a wrong key from a missing right; a listing has.
+    within = f"{prefix}/" if prefix else None
     try:
-        next(iter(client.list_objects(bucket_name=bucket)), None)
+        next(iter(client.list_objects(bucket_name=bucket, prefix=within)), None)
     except S3Error as exc:
         if exc.code == "NoSuchBucket":
             return False

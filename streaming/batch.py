@@ -75,7 +75,11 @@ def offset_ranges(decoded: pa.Table) -> tuple[OffsetRange, ...]:
     return tuple(
         sorted(
             OffsetRange(
-                row["topic"], row["topic_id"], row["partition"], row["offset_min"], row["offset_max"]
+                row["topic"],
+                row["topic_id"],
+                row["partition"],
+                row["offset_min"],
+                row["offset_max"],
             )
             for row in grouped.to_pylist()
         )

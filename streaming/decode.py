@@ -205,7 +205,9 @@ def _rules(schemas: Schemas, rules: Rules) -> list[tuple[Column, str, Column]]:
         (
             key != F.col("store_id"),
             "key_mismatch",
-            F.concat(F.lit("the key is "), F.left(key, F.lit(64)), F.lit(" but "), shown("store_id")),
+            F.concat(
+                F.lit("the key is "), F.left(key, F.lit(64)), F.lit(" but "), shown("store_id")
+            ),
         ),
         (
             outside("quantity", rules.max_quantity)

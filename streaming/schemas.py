@@ -130,7 +130,9 @@ class Rules:
     """What makes a decoded event impossible. Lateness is never a reason."""
 
     max_future_s: int = 300
-    oldest_event: datetime = field(default_factory=lambda: datetime.fromisoformat("2000-01-01T00:00:00+00:00"))
+    oldest_event: datetime = field(
+        default_factory=lambda: datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+    )
     max_id_chars: int = 256
     max_quantity: int = 10_000_000
     max_amount: int = 1_000_000_000

@@ -63,7 +63,7 @@ class LakeSettings(_Frozen):
 
 
 class RegistrySettings(_Frozen):
-    """A Confluent-compatible schema registry; without one the checked-in catalogue gives the ids."""
+    """A Confluent-compatible schema registry; without one the catalogue here gives the ids."""
 
     url: str | None = None
     username: str | None = None

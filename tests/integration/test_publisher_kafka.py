@@ -1,24 +1,30 @@
 """The Kafka publisher keeps the publishers' contract, on a real broker that dies and comes back."""
 
 import gc
+import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import typer
+from kafka import KafkaAdminClient
+from typer.testing import CliRunner
 
 from producers.kafka_publisher import MAX_EVENT_BYTES, KafkaPublisher
 from producers.publisher import Delivery
 from producers.reader import RawRecord, read_at, read_records
 from producers.topics import TopicInspector, ensure_topics, offset_ranges, topic_ids
-from tests.contracts_suite.events import quarantined, sale, update
+from tests.contracts_suite.events import EVENTS, quarantined, sale, update
 from tests.contracts_suite.publisher import CODEC, CUSTOMER_KEY, Bench, PublisherContract
 from tests.fixtures.kafka import KafkaBroker
+from tillstream.cli.tail import register
 from tillstream.contracts.topics import TOPIC_SPECS, Topic, TopicSpec
 from tillstream.errors import ConfigError, ContractError, ServiceError
-from tillstream.settings import KafkaSettings
+from tillstream.settings import KafkaSettings, load_settings
 
 pytestmark = [
     pytest.mark.integration,
@@ -179,8 +185,6 @@ def test_ensuring_topics_creates_once_and_tells_differences(kafka: KafkaSettings
 
 
 def test_a_topic_created_again_under_its_name_has_another_id(kafka: KafkaSettings) -> None:
-    from kafka import KafkaAdminClient
-
     name = f"t-{time.time_ns()}"
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     try:
@@ -242,8 +246,6 @@ def test_records_are_found_by_their_exact_offset(kafka: KafkaSettings, bench: Be
 def test_reading_starts_where_it_is_told(kafka: KafkaSettings, bench: Bench) -> None:
     name = Topic.ALERTS.value
     first = offset_ranges(kafka, [name])[name, 0][1]
-    from tests.contracts_suite.events import EVENTS
-
     with bench.open() as publisher:
         for _ in range(5):
             publisher.publish(Topic.ALERTS, EVENTS[Topic.ALERTS])
@@ -286,3 +288,28 @@ def _until(ask: object) -> object:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return answer
+
+
+def test_tail_shows_the_last_events_once_and_then_follows(
+    kafka: KafkaSettings, bench: Bench, tmp_path: Path
+) -> None:
+    app = typer.Typer()
+    register(app)
+    app.command("other")(lambda: None)
+    settings = load_settings(home=tmp_path, kafka=kafka)
+    with bench.open() as publisher:
+        for number in range(6):
+            event = sale(store_id=str(number), line_number=number)
+            publisher.publish(Topic.SALES, event)
+            publisher.flush()  # each with an arrival of its own
+
+    def lines(*args: str) -> list[int]:
+        result = CliRunner().invoke(app, ["tail", "sales", "--json", *args], obj=settings)
+        assert result.exit_code == 0, result.output
+        return [json.loads(line)["event"]["line_number"] for line in result.output.splitlines()]
+
+    assert lines("-n", "3") == [3, 4, 5]
+    assert lines("-n", "0") == []
+    place = bench.records(Topic.SALES)[0]
+    at = ("--partition", str(place.partition), "--offset", str(place.offset))
+    assert lines(*at, "-n", "1") == [CODEC.decode(Topic.SALES, place.value).record["line_number"]]

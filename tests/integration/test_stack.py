@@ -166,11 +166,13 @@ def test_configured_port_that_is_taken_is_refused_with_its_holder(tmp_path: Path
         holder.listen()
         port = holder.getsockname()[1]
         settings = load_settings(home=tmp_path, kafka=KafkaSettings(embedded_port=port))
-        with pytest.raises(
-            ServiceError, match=rf"kafka cannot listen on 127\.0\.0\.1:{port}: .*pid"
-        ):
-            Stack(settings).up(parts=SERVING)
-    assert states(tmp_path) == dict.fromkeys(("kafka", "warehouse", "stream"), "stopped")
+        refusal = rf"kafka cannot listen on 127\.0\.0\.1:{port}: .*pid"
+        try:
+            with pytest.raises(ServiceError, match=refusal):
+                Stack(settings).up(parts=SERVING)
+            assert states(tmp_path) == dict.fromkeys(("kafka", "warehouse", "stream"), "stopped")
+        finally:
+            Stack(settings).down()
 
 
 def test_two_ups_at_once_start_one_broker(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ PATH = (
     f"{TOPIC_ID}-00002-00000000000000000100-00000000000000000249.parquet"
 )
 
-offsets: st.SearchStrategy[tuple[int, int]] = st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1)).map(
+an_offset = st.integers(0, 2**63 - 1)
+offsets: st.SearchStrategy[tuple[int, int]] = st.tuples(an_offset, an_offset).map(
     lambda pair: (min(pair), max(pair))
 )
 object_names = st.builds(

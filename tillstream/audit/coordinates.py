@@ -104,7 +104,9 @@ def _really_missing(
             continue
         places = [(topic, partition, offset) for offset in range(first, last + 1)]
         held = has_record(places)
-        missing += [(offset, offset) for _, _, offset in places if (topic, partition, offset) in held]
+        missing += [
+            (offset, offset) for _, _, offset in places if (topic, partition, offset) in held
+        ]
     return missing
 
 
@@ -113,7 +115,11 @@ def check_coordinates(found: Iterable[Landed]) -> Check:
     partitions = list(found)
     findings = []
     for one in partitions:
-        place = {"topic": one.cut.topic, "topic_id": one.cut.topic_id, "partition": one.cut.partition}
+        place = {
+            "topic": one.cut.topic,
+            "topic_id": one.cut.topic_id,
+            "partition": one.cut.partition,
+        }
         for first, last in one.missing:
             span = f"offset {first}" if first == last else f"offsets {first}..{last}"
             detail = f"{one.cut.topic}-{one.cut.partition} {span}: in no table"
@@ -139,12 +145,17 @@ def check_identities(client: Client) -> Check:
         f" offset)) AS places FROM {table} GROUP BY event_key HAVING n > 1"
         for table in FACT_TABLES
     )
-    found = select(client, f"SELECT source, hex(event_key) AS k, toString(places) AS p FROM ({union})")
+    found = select(
+        client, f"SELECT source, hex(event_key) AS k, toString(places) AS p FROM ({union})"
+    )
     total = select(
-        client, " + ".join(f"(SELECT count() FROM {t})" for t in FACT_TABLES).join(["SELECT ", " AS n"])
+        client,
+        " + ".join(f"(SELECT count() FROM {t})" for t in FACT_TABLES).join(["SELECT ", " AS n"]),
     )["n"][0].as_py()
     findings = [
-        Finding("counted twice", f"{row['source']}: one event at {row['p']}", {"event_key": row["k"]})
+        Finding(
+            "counted twice", f"{row['source']}: one event at {row['p']}", {"event_key": row["k"]}
+        )
         for row in found.slice(0, LISTED).to_pylist()
     ]
     return Check("identities", compared=total, disagreeing=found.num_rows, findings=tuple(findings))

@@ -111,7 +111,10 @@ def check_ledger(client: Client, ledger: pa.Table) -> Check:
         missing = acknowledged.filter(pc.invert(pc.is_in(acknowledged, stored)))
         unknown = stored.filter(pc.invert(pc.is_in(stored, identities)))
         disagreeing += len(missing) + len(unknown)
-        for kind, events in (("acknowledged, not stored", missing), ("stored, never sent", unknown)):
+        for kind, events in (
+            ("acknowledged, not stored", missing),
+            ("stored, never sent", unknown),
+        ):
             findings += [
                 Finding(kind, f"{topic}: {identity}", {"topic": topic, "identity": identity})
                 for identity in events.slice(0, LISTED).to_pylist()

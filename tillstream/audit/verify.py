@@ -65,7 +65,9 @@ def progress(parts: Parts, ends: KafkaRanges | None = None) -> Progress:
             key = (ids[topic], partition)
             known.setdefault(key, Cut(topic, ids[topic], partition, oldest))
             behind += max(end - known[key].next_offset, 0)
-        return tuple(sorted(known.values(), key=lambda c: (c.topic, c.topic_id, c.partition))), behind
+        return tuple(
+            sorted(known.values(), key=lambda c: (c.topic, c.topic_id, c.partition))
+        ), behind
 
     live, behind = read("live")
     archived, lake_behind = read("lake")

@@ -46,7 +46,7 @@ def rebuild(
     """
     settings: Settings = ctx.obj
     name = into or settings.warehouse.database
-    done = {"database": name, "counted": 0, "duplicates": 0, "refused": 0}
+    done = dict.fromkeys(("counted", "duplicates", "refused"), 0)
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -57,13 +57,13 @@ def rebuild(
         task = progress.add_task(f"rebuilding {name} from {source.value}", total=None)
 
         def on_report(report: "BatchReport") -> None:
-            for key in ("counted", "duplicates", "refused"):
-                done[key] = int(done[key]) + int(getattr(report, key))
+            for key in done:
+                done[key] += getattr(report, key)
             progress.update(task, description=f"rebuilt {done['counted']:,} events")
 
         fill_again(settings, source, name, on_report)
     if as_json:
-        emit_json(done)
+        emit_json({"database": name, **done})
     else:
         console.print(
             f"[bold green]rebuilt[/] {name}: {done['counted']:,} counted, "
@@ -71,7 +71,8 @@ def rebuild(
         )
 
 
-def fill_again(settings: Settings, source: Source, database: str, on_report: "Callable[[BatchReport], None]"
+def fill_again(
+    settings: Settings, source: Source, database: str, on_report: "Callable[[BatchReport], None]"
 ) -> None:
     """The work of `tillstream rebuild`. Raises ConfigError when the database is not empty or
     somebody is writing to it."""

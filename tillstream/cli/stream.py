@@ -9,9 +9,9 @@ from tillstream.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: tillstream stream   (`tillstream up` starts it in the background)")(
-        stream
-    )
+    app.command(
+        epilog="Example: tillstream stream   (`tillstream up` starts it in the background)"
+    )(stream)
 
 
 def stream(ctx: typer.Context) -> None:
@@ -20,9 +20,7 @@ def stream(ctx: typer.Context) -> None:
 
     settings: Settings = ctx.obj
     jars: list[Path] = spark_jars(settings)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("py4j").setLevel(logging.WARNING)
     logging.getLogger("kafka").setLevel(logging.WARNING)
     from streaming.run import run_stream
