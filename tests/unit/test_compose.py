@@ -194,7 +194,7 @@ def test_commands_exist(service: str) -> None:
     assert program == "tillstream"
     command = typer.main.get_command(cli)
     context = command.make_context("tillstream", [name, *arguments], resilient_parsing=True)
-    found, _, rest = command.resolve_command(context, [name, *arguments])  # type: ignore[attr-defined]
+    _, found, rest = command.resolve_command(context, [name, *arguments])  # type: ignore[attr-defined]
     assert found is not None
     found.make_context(name, rest, parent=context).close()
 
