@@ -17,6 +17,13 @@ from tillstream.contracts.topics import Topic
 WINDOW_S = 300
 _HEADER_BYTES = 5
 _MONEY = "decimal(18,4)"
+_WHITESPACE = " \t\n\r\f\v"
+# Text columns of DECODED that come from the event itself.
+_TEXTS = ("identity", "store_id", "product_id", "transaction_id", "promotion_id")
+_TEXTS += ("payment_method", "customer_id", "kind")
+_AMOUNTS = ("revenue", "unit_price", "discount", "old_price", "new_price")
+# What a refused row keeps beside its reason and detail.
+_ALWAYS_KEPT = ("topic", "partition", "offset", "arrival", "key", "value", "schema_id")
 
 Schemas = Mapping[Topic, Sequence[SchemaRef]]
 
@@ -126,8 +133,10 @@ def _judged(schemas: Schemas, rules: Rules) -> list[Column]:
     window = F.timestamp_seconds(
         F.floor(F.unix_seconds("event_time") / WINDOW_S).cast("long") * WINDOW_S
     )
-    # A store's partition holds all its events, so an identity is looked for within its store.
-    event_key = F.unhex(F.md5(F.concat_ws("|", "topic", "store_id", "identity")))
+    # A store's partition holds all its events, so an identity is looked for within its store. The
+    # length tells where the store ends, whatever characters it holds.
+    parts = ("topic", F.length("store_id").cast("string"), "store_id", "identity")
+    event_key = F.unhex(F.md5(F.concat_ws("|", *parts)))
     return [verdict.alias("verdict"), window.alias("window_start"), event_key.alias("event_key")]
 
 
@@ -140,18 +149,21 @@ def _rules(schemas: Schemas, rules: Rules) -> list[tuple[Column, str, Column]]:
     known = json.dumps({t.value: [ref.id for ref in refs] for t, refs in schemas.items()})
     size = F.length("value")
     first_byte = F.hex(F.substring("value", 1, 1))
-    key = F.decode(F.col("key"), "UTF-8")
+    key = F.make_valid_utf8(F.col("key").cast("string"))
     latest = F.col("arrival") + F.expr(f"INTERVAL {rules.max_future_s} SECONDS")
-    text_fields = ["store_id", "identity", "product_id", "transaction_id", "payment_method"]
-    text_fields += ["customer_id", "promotion_id", "kind"]
 
     def shown(name: str) -> Column:
         return F.concat(F.lit(f"{name} = "), F.col(name).cast("string"))
 
     def outside(name: str, limit: int) -> Column:
-        return F.abs(F.col(name)) > limit
+        # Not abs(): the most negative number has none, and would pass.
+        return (F.col(name) > limit) | (F.col(name) < -limit)
 
-    longest = F.greatest(*(F.coalesce(F.length(name), F.lit(0)) for name in text_fields))
+    def blank(text: Column) -> Column:
+        return F.length(F.trim(text, F.lit(_WHITESPACE))) == 0
+
+    longest = F.greatest(*(F.coalesce(F.length(name), F.lit(0)) for name in _TEXTS))
+    malformed = ~F.coalesce(F.is_valid_utf8(F.concat_ws("", *_TEXTS)), F.lit(True))
     return [
         (F.coalesce(size, F.lit(0)) == 0, "empty_value", F.lit("the record has no value")),
         (
@@ -165,7 +177,7 @@ def _rules(schemas: Schemas, rules: Rules) -> list[tuple[Column, str, Column]]:
             F.concat(F.lit("only "), size.cast("string"), F.lit(" bytes: no schema id")),
         ),
         (
-            ~known_id,
+            ~F.coalesce(known_id, F.lit(False)),  # an id beyond int is null
             "unknown_schema_id",
             F.concat(
                 F.lit("schema id "),
@@ -174,7 +186,7 @@ def _rules(schemas: Schemas, rules: Rules) -> list[tuple[Column, str, Column]]:
             ),
         ),
         (
-            F.coalesce(F.length(F.trim(key)), F.lit(0)) == 0,
+            F.coalesce(blank(key), F.lit(True)),
             "blank_key",
             F.lit("the record has no key; it should be the store id"),
         ),
@@ -186,6 +198,7 @@ def _rules(schemas: Schemas, rules: Rules) -> list[tuple[Column, str, Column]]:
                 F.col("schema_id").cast("string"),
             ),
         ),
+        (malformed, "undecodable", F.lit("a text field is not UTF-8")),
         (
             longest > rules.max_id_chars,
             "oversized_field",
@@ -196,9 +209,9 @@ def _rules(schemas: Schemas, rules: Rules) -> list[tuple[Column, str, Column]]:
             ),
         ),
         (
-            (F.trim("store_id") == "")
-            | (F.trim(F.coalesce("product_id", F.lit("-"))) == "")
-            | (F.trim("identity") == ""),
+            blank(F.col("store_id"))
+            | F.coalesce(blank(F.col("product_id")), F.lit(False))
+            | blank(F.col("identity")),
             "blank_field",
             F.concat_ws(", ", shown("store_id"), shown("product_id"), shown("identity")),
         ),
@@ -216,18 +229,14 @@ def _rules(schemas: Schemas, rules: Rules) -> list[tuple[Column, str, Column]]:
             F.concat_ws(", ", shown("quantity"), shown("quantity_on_hand")),
         ),
         (
-            outside("revenue", rules.max_amount)
-            | outside("unit_price", rules.max_amount)
-            | outside("discount", rules.max_amount)
-            | outside("old_price", rules.max_amount)
-            | outside("new_price", rules.max_amount)
+            F.greatest(*(F.coalesce(outside(n, rules.max_amount), F.lit(False)) for n in _AMOUNTS))
             | (F.col("unit_price") < 0)
             | (F.col("old_price") < 0)
             | (F.col("new_price") < 0)
             | (F.col("transaction_id").isNotNull() & F.col("revenue").isNull())
             | (F.col("transaction_id").isNotNull() & F.col("unit_price").isNull()),
             "impossible_amount",
-            F.concat_ws(", ", shown("revenue"), shown("unit_price"), shown("discount")),
+            F.concat_ws(", ", *(shown(name) for name in _AMOUNTS)),
         ),
         (
             F.col("event_time") > latest,
@@ -243,10 +252,13 @@ def _rules(schemas: Schemas, rules: Rules) -> list[tuple[Column, str, Column]]:
 
 
 def _contract() -> list[Column]:
+    """A refused row says nothing of what its bytes might mean: half of it may be nonsense."""
     columns = []
     for name in DECODED.names:
         if name in ("reason", "detail"):
             columns.append(F.col(f"verdict.{name}").alias(name))
-        else:
+        elif name in _ALWAYS_KEPT:
             columns.append(F.col(name))
+        else:
+            columns.append(F.when(F.col("verdict").isNull(), F.col(name)).alias(name))
     return columns
