@@ -27,7 +27,7 @@ check: uv java ## Everything CI runs: lint, format, types, layers, tests
 	$(RUN) lint-imports
 	$(RUN) pre-commit validate-config
 	$(UV) lock --check
-	$(RUN) pytest
+	$(MAKE) test
 
 bench: uv java ## Measure throughput and latency on this machine
 	$(RUN) tillstream bench

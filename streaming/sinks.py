@@ -112,8 +112,7 @@ class WarehouseSink:
 
         self._run(self._landings(fresh, winners, suffix))
         clock.lap("facts")
-        sales = winners.filter(pc.equal(winners["topic"], Topic.SALES.value))
-        self._run(self._derived(batch.ranges, winners, sales, suffix))
+        self._run(self._derived(batch, winners, suffix))
         clock.lap("derived")
         for follower in self._followers:
             follower(batch, self._dimensions)
@@ -162,17 +161,19 @@ class WarehouseSink:
             tasks.append(self._task("quarantine", rows, ranges, suffix))
         return tasks
 
-    def _derived(
-        self, ranges: tuple[OffsetRange, ...], winners: pa.Table, sales: pa.Table, suffix: str
-    ) -> list[Callable[[], int]]:
-        if winners.num_rows == 0:
-            return []
-        tasks = [self._task("event_index", index_rows(winners), list(ranges), suffix)]
-        if sales.num_rows:
-            sums = velocity(sales)
-            sums = _as_type(sums, "window_start", _SECONDS)
-            tasks.append(self._task("velocity_5m_sums", sums, list(ranges), suffix))
-            found = find_anomalies(sales, self._history)
+    def _derived(self, batch: Batch, winners: pa.Table, suffix: str) -> list[Callable[[], int]]:
+        """`winners` are those of `batch` that were not stored before."""
+        ranges = list(batch.ranges)
+        tasks = []
+        if winners.num_rows:
+            tasks.append(self._task("event_index", index_rows(winners), ranges, suffix))
+        if (sales := _sales(winners)).num_rows:
+            sums = _as_type(velocity(sales), "window_start", _SECONDS)
+            tasks.append(self._task("velocity_5m_sums", sums, ranges, suffix))
+        # Of the whole batch: a try that died may have stored its facts and not their marks, which
+        # nothing else would derive again. The same mark twice is one.
+        if (judged := _sales(batch.winners)).num_rows:
+            found = find_anomalies(judged, self._history)
             if found.num_rows:
                 tasks.append(lambda: insert(self._client, "anomalies", found))
         return tasks
@@ -246,6 +247,10 @@ def quarantine_rows(refused: pa.Table) -> pa.Table:
         ]
     )
     return _as_type(rows, "arrival", _MILLIS)
+
+
+def _sales(winners: pa.Table) -> pa.Table:
+    return winners.filter(pc.equal(winners["topic"], Topic.SALES.value))
 
 
 def _as_type(table: pa.Table, name: str, type_: pa.DataType) -> pa.Table:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from streaming.batch import with_topic_ids
 from streaming.schemas import DECODED
-from tests.contracts_suite.events import AT_MS, EVENTS, old_sale, sale, update
+from tests.contracts_suite.events import AT_MS, EVENTS, old_sale
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.codec import Codec
 from tillstream.contracts.topics import SOURCE_TOPICS, Topic
@@ -188,6 +188,3 @@ def refused(offset: int, topic: Topic = Topic.SALES, **values: Any) -> dict[str,
         "detail": "the first byte is 0x01, not 0x00",
         **values,
     }
-
-
-__all__ = ["AT", "AT_MS", "CODEC", "EVENTS", "old_sale", "sale", "update"]

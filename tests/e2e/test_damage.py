@@ -132,7 +132,7 @@ def test_wrong_stock_is_named(day: Platform, client: Client) -> None:
     try:
         client.command(
             "INSERT INTO current_stock_states SELECT store_id, product_id,"
-            " argMaxState(toInt32(4711), (toInt64(9000000000000), now64(3, 'UTC'), toInt64(0))),"
+            " argMaxState(toInt32(4711), (toInt64(9e17), now64(3, 'UTC'), toInt64(0))),"
             f" 1, now64(3) FROM current_stock WHERE store_id = '{store}'"
             f" AND product_id = '{product}' GROUP BY store_id, product_id"
         )

@@ -1,9 +1,10 @@
 """One recorded week through the whole platform: exact, repeatable, and unharmed by kill -9."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,9 @@ from tillstream.devstack.parts import Part
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 _START, _DAYS = date(2017, 11, 20), 7
+
+Window = tuple[str, str, int]
+Figures = tuple[int, Decimal, int]
 
 
 @pytest.fixture(scope="module")
@@ -40,39 +44,32 @@ def quiet_digests(quiet_week: Platform) -> dict[str, Digest]:
 
 def test_every_window_equals_the_data_set_to_the_cent(quiet_week: Platform) -> None:
     expected = expected_windows(_START, _DAYS)
+    expected["at"] = expected["window_start"].map(lambda window: int(window.timestamp()))
+    columns = ["store_id", "product_id", "at", "units", "revenue", "lines"]
+    wanted = _by_window(expected[columns].to_dict("records"))
     with quiet_week.client() as client:
         stored = select(
             client,
-            "SELECT toString(store_id) AS store_id, product_id, window_start, units, revenue, lines"
-            " FROM velocity_5m",
-        ).to_pylist()
-    assert len(stored) == 28_334
-    wanted = {
-        (row.store_id, row.product_id, row.window_start.timestamp()): (
-            row.units,
-            row.revenue,
-            row.lines,
+            "SELECT toString(store_id) AS store_id, product_id, toUnixTimestamp(window_start) AS at,"
+            " units, revenue, lines FROM velocity_5m",
         )
-        for row in expected.itertuples()
-    }
-    found = {
-        (row["store_id"], row["product_id"], row["window_start"]): (
-            row["units"],
-            row["revenue"],
-            row["lines"],
-        )
-        for row in stored
-    }
-    found = {(s, p, _seconds(w)): values for (s, p, w), values in found.items()}
+    found = _by_window(stored.to_pylist())
+    assert len(found) == 28_334
     assert found == wanted
     assert sum(units for units, _, _ in found.values()) == 2_960_072
     assert sum(revenue for _, revenue, _ in found.values()) == Decimal("92356.48")
     assert sum(lines for _, _, lines in found.values()) == 28_366
 
 
-def _seconds(window: object) -> float:
-    """A DateTime arrives as seconds, or as a datetime."""
-    return window.timestamp() if hasattr(window, "timestamp") else float(str(window))
+def _by_window(rows: Iterable[Mapping[Hashable, Any]]) -> dict[Window, Figures]:
+    return {
+        (row["store_id"], row["product_id"], row["at"]): (
+            row["units"],
+            row["revenue"],
+            row["lines"],
+        )
+        for row in rows
+    }
 
 
 def test_the_quiet_week_verifies_clean(quiet_week: Platform) -> None:
@@ -89,7 +86,9 @@ def test_dirty_lines_are_kept_and_fuel_is_marked(quiet_week: Platform) -> None:
             "SELECT uniqExact((topic_id, partition, offset)) FROM anomalies"
             " WHERE kind = 'quantity_outlier' AND value >= 1000"
         ).result_rows[0][0]
-        fuel = client.query("SELECT count() FROM fact_sales WHERE quantity >= 1000").result_rows[0][0]
+        fuel = client.query("SELECT count() FROM fact_sales WHERE quantity >= 1000").result_rows[0][
+            0
+        ]
     assert zero > 0
     assert marked == fuel > 0
 
@@ -104,9 +103,7 @@ def test_alerts_open_with_a_reason_and_reach_their_topic(quiet_week: Platform) -
     records = read_records(quiet_week.settings.kafka, Topic.ALERTS.value)
     published = {
         (alert["alert_id"], alert["version"], alert["explanation"])
-        for alert in (
-            codec.decode(Topic.ALERTS, record.value or b"").record for record in records
-        )
+        for alert in (codec.decode(Topic.ALERTS, record.value or b"").record for record in records)
     }
     with quiet_week.client() as client:
         stored = set(
@@ -140,12 +137,7 @@ def test_kill_9_of_driver_broker_and_warehouse_loses_and_doubles_nothing(
             lambda: platform.replay(_START, _DAYS, speed=8_000.0, on_progress=seen.append)
         )
         for part, share in ((Part.STREAM, 0.45), (Part.KAFKA, 0.6), (Part.WAREHOUSE, 0.75)):
-            wait_for(
-                lambda share=share: bool(seen)
-                and seen[-1].steps_done > share * seen[-1].steps_total,
-                timeout_s=180,
-                what=f"{share:.0%} of the replay",
-            )
+            _wait_until_sent(seen, share)
             platform.kill(part)
             platform.up()
         join()
@@ -155,3 +147,11 @@ def test_kill_9_of_driver_broker_and_warehouse_loses_and_doubles_nothing(
         assert platform.digests() == quiet_digests
     finally:
         platform.down()
+
+
+def _wait_until_sent(seen: list[ReplayProgress], share: float) -> None:
+    wait_for(
+        lambda: bool(seen) and seen[-1].steps_done > share * seen[-1].steps_total,
+        timeout_s=180,
+        what=f"{share:.0%} of the replay",
+    )
