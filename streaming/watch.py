@@ -19,10 +19,13 @@ from streaming.enrich import Dimensions
 from streaming.money import from_units
 from streaming.schemas import MONEY
 from streaming.stock import latest_event_ms, touched_items
+from tillstream.clock import Clock, SystemClock
 from tillstream.contracts.topics import Topic
 from tillstream.settings import RiskSettings
 
 _DAY_MS = 86_400_000
+# Events this close to the wall clock are happening now, not being replayed.
+_LIVE_WITHIN_MS = 10 * 60 * 1000
 _MILLIS = pa.timestamp("ms", tz="UTC")
 # Stands in for the price of a product that was never sold and has no history.
 _DEFAULT_PRICE = 1.0
@@ -36,6 +39,7 @@ class StockWatch:
     client: Client
     rules: RiskSettings
     publisher: Publisher | None
+    clock: Clock = field(default_factory=SystemClock)
     _stream_time_ms: int = 0
     _watched_since_ms: int | None = None
     _prices: dict[str, float] = field(default_factory=dict)
@@ -68,18 +72,27 @@ class StockWatch:
         if items.num_rows == 0:
             return
         horizon_ms = self.rules.evidence_days * _DAY_MS
-        since_ms = max(self._watched_since_ms or 0, self._stream_time_ms - horizon_ms)
+        as_of_ms = self._as_of_ms()
+        since_ms = max(self._watched_since_ms or 0, as_of_ms - horizon_ms)
         known = queries.stock_and_sales(self.client, items, since_s=since_ms // 1000)
         if known.num_rows == 0:
             return
-        exposure_days = max((self._stream_time_ms - since_ms) / _DAY_MS, 0.0)
-        scored = self._score(known, exposure_days, dimensions)
+        exposure_days = max((as_of_ms - since_ms) / _DAY_MS, 0.0)
+        scored = self._score(known, as_of_ms, exposure_days, dimensions)
         insert(self.client, "stockout_risk_history", scored)
         if self.publisher is not None:
-            steps = transitions(self._readings(scored, dimensions), self._active, self.rules)
-            self._record(steps)
+            readings = self._readings(scored, as_of_ms, dimensions)
+            self._record(transitions(readings, self._active, self.rules))
 
-    def _score(self, known: pa.Table, exposure_days: float, dimensions: Dimensions) -> pa.Table:
+    def _as_of_ms(self) -> int:
+        """Stream time; the wall clock once the stream is live, for then time passes without us."""
+        now_ms = self.clock.now_ms()
+        is_live = abs(now_ms - self._stream_time_ms) < _LIVE_WITHIN_MS
+        return max(now_ms, self._stream_time_ms) if is_live else self._stream_time_ms
+
+    def _score(
+        self, known: pa.Table, as_of_ms: int, exposure_days: float, dimensions: Dimensions
+    ) -> pa.Table:
         has_prior = known["has_prior"].to_numpy() == 1
 
         def prior(name: str, default: float) -> model.Floats:
@@ -104,7 +117,7 @@ class StockWatch:
         lost = score.expected_lost_units * price * dimensions.margins_of(products)
         now_us = time.time_ns() // 1000
         columns: dict[str, Any] = {
-            "as_of": pa.array(np.full(n, self._stream_time_ms), _MILLIS),
+            "as_of": pa.array(np.full(n, as_of_ms), _MILLIS),
             "computed_at": pa.array(np.full(n, now_us), pa.timestamp("us", tz="UTC")),
             "store_id": known["store_id"],
             "product_id": products,
@@ -127,7 +140,7 @@ class StockWatch:
         }
         return pa.table(columns)
 
-    def _readings(self, scored: pa.Table, dimensions: Dimensions) -> list[Reading]:
+    def _readings(self, scored: pa.Table, as_of_ms: int, dimensions: Dimensions) -> list[Reading]:
         """The rows that can matter to an alert: risky now, or alerted before."""
         items = zip(scored["store_id"].to_pylist(), scored["product_id"].to_pylist(), strict=True)
         active = np.fromiter((item in self._active for item in items), bool, scored.num_rows)
@@ -144,7 +157,7 @@ class StockWatch:
                 lead_time_days=row["lead_time_days"],
                 empty_p50_days=row["empty_p50_days"],
                 expected_lost_margin=row["expected_lost_margin"],
-                at_ms=self._stream_time_ms,
+                at_ms=as_of_ms,
             )
             for row in rows.to_pylist()
         ]

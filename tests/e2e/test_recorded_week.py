@@ -50,8 +50,8 @@ def test_every_window_equals_the_data_set_to_the_cent(quiet_week: Platform) -> N
     with quiet_week.client() as client:
         stored = select(
             client,
-            "SELECT toString(store_id) AS store_id, product_id, toUnixTimestamp(window_start) AS at,"
-            " units, revenue, lines FROM velocity_5m",
+            "SELECT toString(store_id) AS store_id, product_id,"
+            " toUnixTimestamp(window_start) AS at, units, revenue, lines FROM velocity_5m",
         )
     found = _by_window(stored.to_pylist())
     assert len(found) == 28_334

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tillstream.cli import audit, demo, rebuild, replay, stack, stream, warehouse
+from tillstream.cli import audit, demo, rebuild, replay, stack, stream, tail, warehouse
 from tillstream.cli.output import errors
 from tillstream.errors import TillstreamError
 from tillstream.settings import load_settings
@@ -35,6 +35,7 @@ def _root(
 demo.register(app)
 stack.register(app, provision=warehouse.provision_services)
 replay.register(app)
+tail.register(app)
 warehouse.register(app)
 stream.register(app)
 audit.register(app)

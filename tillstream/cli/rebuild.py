@@ -1,7 +1,8 @@
 """`tillstream rebuild`: an empty warehouse filled again."""
 
-from collections.abc import Callable
-from contextlib import closing
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from tillstream.cli.output import console, emit_json, errors
+from tillstream.cli.output import console, emit_json
 from tillstream.settings import Settings
 
 if TYPE_CHECKING:
     from clickhouse.client import Client
     from streaming.sinks import BatchReport
 
+_STDERR = 2
 _DIMENSIONS = ("dim_product", "dim_store", "dim_supplier", "demand_prior")
 
 
@@ -51,7 +53,8 @@ def rebuild(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
-        console=errors,
+        console=console,
+        disable=as_json,
         transient=True,
     ) as progress:
         task = progress.add_task(f"rebuilding {name} from {source.value}", total=None)
@@ -61,7 +64,8 @@ def rebuild(
                 done[key] += getattr(report, key)
             progress.update(task, description=f"rebuilt {done['counted']:,} events")
 
-        fill_again(settings, source, name, on_report)
+        with standard_error_to(settings.home / "logs" / "rebuild.log"):
+            fill_again(settings, source, name, on_report)
     if as_json:
         emit_json({"database": name, **done})
     else:
@@ -95,6 +99,20 @@ def fill_again(
             else:
                 lake = connect_lake(settings.lake, url=settings.lake_url)
                 rebuild_from_lake(settings, client, lake, jars=jars, on_report=on_report)
+
+
+@contextmanager
+def standard_error_to(path: Path) -> Iterator[None]:
+    """Send what the JVM prints, which inherits our standard error, to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = os.dup(_STDERR)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
 
 
 def _copy_dimensions(client: "Client", source: str) -> None:
