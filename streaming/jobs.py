@@ -69,6 +69,7 @@ class KafkaJob:
     cuts: Callable[[], list[queries.Cut]]
     prepare: Callable[[], None]
     store: Store
+    accept_loss: bool = False
     once: bool = False
     failure: Exception | None = None
     busy: threading.Lock = field(default_factory=threading.Lock)
@@ -79,7 +80,12 @@ class KafkaJob:
         ids = self.inspector.topic_ids(topics)
         self.prepare()
         names = {topic: str(topic_id) for topic, topic_id in ids.items()}
-        starting = starting_offsets(self.inspector.offset_ranges(topics), names, self.cuts())
+        starting = starting_offsets(
+            self.inspector.offset_ranges(topics),
+            names,
+            self.cuts(),
+            accept_loss=self.accept_loss,
+        )
         log.info("%s starts at %s", self.name, starting)
         records = kafka_records(
             self.spark, self.kafka, starting=starting, max_offsets=self.max_offsets

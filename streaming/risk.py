@@ -19,6 +19,9 @@ SERVICE_LEVEL = 0.95
 REVIEW_DAYS = 1.0
 # Time to empty is reported up to this many days: beyond it, nobody acts on the difference.
 FAR_DAYS = 3650.0
+# Keeps every formula finite for a prior of no demand and for an order that arrives at once.
+_LEAST_UNITS = 1e-9
+_LEAST_DAYS = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,12 @@ def belief(
     spread = np.maximum(dispersion, 1.0)
     a = prior_daily_units * prior_weight_days + np.maximum(units, 0.0) / spread
     b = prior_weight_days + exposure_days / spread
-    return Belief(a=a, b=b, dispersion=spread)
+    return Belief(a=np.maximum(a, _LEAST_UNITS), b=b, dispersion=spread)
 
 
 def _negative_binomial(belief_: Belief, days: Floats) -> tuple[Floats, Floats, Floats]:
     """(mean, r, q) of demand over `days`; P(D >= s) = I_q(s, r) for s >= 1."""
+    days = np.maximum(days, _LEAST_DAYS)
     mean = days * belief_.daily_units
     excess = belief_.dispersion - 1.0 + days / belief_.b
     r = mean / excess

@@ -115,6 +115,7 @@ def _run(settings: Settings, *, jars: Sequence[Path]) -> None:
             "schemas": source_schemas(settings),
             "rules": rules_of(settings),
             "scratch": scratch / "checkpoints",
+            "accept_loss": stream.accept_loss,
         }
         live = KafkaJob(
             name=LIVE,

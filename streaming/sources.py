@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import DataFrame, SparkSession
 
 from clickhouse.queries import Cut
-from tillstream.errors import IntegrityError
+from tillstream.errors import IntegrityError, ServiceError
 from tillstream.settings import KafkaSettings
 
 Starting = dict[str, dict[str, int]]
@@ -16,28 +16,37 @@ def starting_offsets(
     ranges: Mapping[tuple[str, int], tuple[int, int]],
     ids: Mapping[str, str],
     cuts: Iterable[Cut],
+    *,
+    accept_loss: bool = False,
 ) -> Starting:
     """Where to go on: at the committed cut of each partition, else at the oldest record.
 
     `ranges` holds Kafka's (log start, log end) of every partition, `ids` each topic's UUID now. A
-    cut of a deleted topic says nothing about the topic that has its name today. Raises
-    IntegrityError when retention has removed records that were never read.
+    cut of a deleted topic says nothing about the topic that has its name today.
+
+    Raises IntegrityError when retention has removed records that were never read, unless
+    `accept_loss`; ServiceError when Kafka ends before what is stored, as it may for a moment while
+    a broker recovers.
     """
     committed = {(cut.topic_id, cut.partition): cut.next_offset for cut in cuts}
     starting: Starting = {}
     for (topic, partition), (oldest, end) in sorted(ranges.items()):
         offset = committed.get((ids[topic], partition), oldest)
+        if offset < oldest and accept_loss:
+            offset = oldest
         if offset < oldest:
             raise IntegrityError(
                 f"{topic}-{partition}: offsets {offset}..{oldest - 1} were deleted by Kafka's "
                 "retention before they were read",
-                hint="restore them from the lake with `tillstream rebuild --from lake`",
+                hint="set TILLSTREAM_STREAM__ACCEPT_LOSS=true to go on without them; "
+                "`tillstream verify` will keep naming them",
             )
         if offset > end:
-            raise IntegrityError(
-                f"{topic}-{partition}: the warehouse holds offsets up to {offset - 1}, but Kafka "
-                f"ends at {end}: the broker has lost records it had acknowledged",
-                hint="restore the broker's data folder, or delete and create the topic anew",
+            raise ServiceError(
+                f"{topic}-{partition}: offsets up to {offset - 1} are stored, but Kafka ends at "
+                f"{end}",
+                hint="if it stays so, the broker has lost records it had acknowledged: restore its "
+                "data, or delete and create the topic anew",
             )
         starting.setdefault(topic, {})[str(partition)] = offset
     return starting

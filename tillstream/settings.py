@@ -82,7 +82,10 @@ class StreamSettings(_Frozen):
     oldest_event: str = "2000-01-01"
     bad_share_limit: float = Field(default=0.5, gt=0, le=1)
     bad_share_min_events: int = Field(default=10_000, gt=0)
-    deduplicate: bool = True
+    deduplicate: bool = Field(default=True, description="False only shows that verify notices")
+    accept_loss: bool = Field(
+        default=False, description="Go on although retention deleted records that were not read"
+    )
 
 
 class RiskSettings(_Frozen):

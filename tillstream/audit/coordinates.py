@@ -54,9 +54,8 @@ def landed(client: Client, cut: Cut, *, oldest: int, has_record: HasRecord) -> L
     first = min(counts["first"], oldest) if counts["n"] else oldest
     missing: list[tuple[int, int]] = []
     if counts["distinct"] != max(cut.next_offset - first, 0):
-        missing = _really_missing(
-            cut.topic, cut.partition, _gaps(client, rows, parameters, first, cut), has_record
-        )
+        gaps = _gaps(client, rows, parameters, first, cut)
+        missing = _really_missing(cut, gaps, oldest, has_record)
     doubled: list[tuple[int, tuple[str, ...]]] = []
     if counts["n"] != counts["distinct"]:
         found = select(
@@ -93,20 +92,24 @@ def _gaps(
 
 
 def _really_missing(
-    topic: str, partition: int, gaps: Iterable[tuple[int, int]], has_record: HasRecord
+    cut: Cut, gaps: Iterable[tuple[int, int]], oldest: int, has_record: HasRecord
 ) -> list[tuple[int, int]]:
-    """Gaps less the offsets where the broker has no record either. Only short gaps are looked up:
-    no marker or compaction makes a long one in these topics."""
+    """Gaps less the offsets where the broker has no record either.
+
+    Below `oldest` nobody can be asked any more: those are missing. Long gaps are not looked up: no
+    marker or compaction makes one in these topics.
+    """
     missing = []
     for first, last in gaps:
-        if last - first >= LISTED:
+        asked_from = max(first, oldest)
+        if last - asked_from >= LISTED:
             missing.append((first, last))
             continue
-        places = [(topic, partition, offset) for offset in range(first, last + 1)]
-        held = has_record(places)
-        missing += [
-            (offset, offset) for _, _, offset in places if (topic, partition, offset) in held
-        ]
+        if first < asked_from:
+            missing.append((first, min(last, asked_from - 1)))
+        places = [(cut.topic, cut.partition, offset) for offset in range(asked_from, last + 1)]
+        held = has_record(places) if places else set()
+        missing += [(place[2], place[2]) for place in places if place in held]
     return missing
 
 

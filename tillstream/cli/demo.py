@@ -3,11 +3,12 @@
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.live import Live
@@ -19,11 +20,12 @@ from tillstream.cli.replay import load_replay_dimensions, plan_replay, publish_r
 from tillstream.cli.stack_view import StepView
 from tillstream.cli.warehouse import provision_services
 from tillstream.devstack.stack import Stack
-from tillstream.errors import TillstreamError
+from tillstream.errors import ConfigError, TillstreamError
 from tillstream.settings import Settings, StreamSettings, load_settings
 
 if TYPE_CHECKING:
     from clickhouse.client import Client
+    from simulators.plan import ReplayInputs, ReplayPlan
     from simulators.run import ReplayProgress
 
 _DAMAGED = 5
@@ -53,15 +55,19 @@ def demo(
     `verify`. Exits 0 when everything agrees.
     """
     settings = _demo_settings(ctx.obj)
+    first_day = _day(start)
     began = time.monotonic()
     Stack(settings).down()
     shutil.rmtree(settings.home, ignore_errors=True)
     console.print("[bold]tillstream[/]  from the till to the shelf\n")
     view = StepView()
-    with Live(view, console=console, refresh_per_second=12):
-        ready = Stack(settings, report=view.report).up(provision=provision_services)
+    with ThreadPoolExecutor(max_workers=1) as background:
+        # Reading the data set takes seconds that starting the services need not wait for.
+        inputs = background.submit(plan_replay, settings, start=first_day, days=days)
+        with Live(view, console=console, refresh_per_second=12):
+            ready = Stack(settings, report=view.report).up(provision=provision_services)
     try:
-        clean = _run(ready, start=date.fromisoformat(start), days=days, speed=speed or None)
+        clean = _run(ready, inputs.result(), speed=speed or None)
     finally:
         if keep:
             console.print(f"still running: try  tillstream --home {settings.home} status")
@@ -69,6 +75,13 @@ def demo(
             Stack(settings).down()
     console.print(f"[dim]{time.monotonic() - began:.0f} s in all[/]")
     raise typer.Exit(0 if clean else _DAMAGED)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as exc:
+        raise ConfigError(f"--from {text!r} is not a date like 2017-11-20") from exc
 
 
 def _demo_settings(settings: Settings) -> Settings:
@@ -85,7 +98,9 @@ class _Replay:
     error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, settings: Settings, inputs: Any, ledger: Path, speed: float | None) -> None:
+    def run(
+        self, settings: Settings, inputs: "ReplayInputs", ledger: Path, speed: float | None
+    ) -> None:
         try:
             publish_replay(
                 settings, inputs, ledger_path=ledger, speed=speed, on_progress=self._follow
@@ -99,12 +114,11 @@ class _Replay:
         self.progress = progress
 
 
-def _run(settings: Settings, *, start: date, days: int, speed: float | None) -> bool:
+def _run(settings: Settings, inputs: "ReplayInputs", *, speed: float | None) -> bool:
     from clickhouse.client import connect
     from simulators.ledger import read_ledgers
     from tillstream.audit.verify import progress, verify, wait_until_caught_up
 
-    inputs = plan_replay(settings, start=start, days=days)
     load_replay_dimensions(settings, inputs)
     ledger = settings.home / "ledgers" / "demo.jsonl"
     replay = _Replay()
@@ -135,7 +149,7 @@ def _run(settings: Settings, *, start: date, days: int, speed: float | None) -> 
         console.print("\n[bold]verify[/]  every offset, window, shelf and ledger entry\n")
         audit = verify(parts, ledger=read_ledgers([ledger]))
         show_audit(audit)
-        return audit.clean and _matches_the_data_set(client, start, days)
+        return audit.clean and _matches_the_data_set(client, inputs.plan)
 
 
 def _snapshot(client: "Client") -> Snapshot:
@@ -170,12 +184,12 @@ def _snapshot(client: "Client") -> Snapshot:
     return Snapshot(totals, newest, risky)
 
 
-def _matches_the_data_set(client: "Client", start: date, days: int) -> bool:
+def _matches_the_data_set(client: "Client", plan: "ReplayPlan") -> bool:
     """Window by window, against pandas on the data set itself."""
     from clickhouse.queries import select
     from simulators.complete_journey import expected_windows
 
-    expected = expected_windows(start, days)
+    expected = expected_windows(plan.start, plan.days)
     stored = select(
         client,
         "SELECT toString(store_id) AS store_id, product_id, toUnixTimestamp(window_start) AS at,"

@@ -1,0 +1,113 @@
+"""CPU and memory of running services, with all their child processes."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Literal, Self
+
+import psutil
+
+# PSS shares out pages that several processes map; RSS counts them in each.
+MemoryKind = Literal["PSS", "RSS"]
+
+_PERIOD_S = 0.5
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """CPU seconds (user and system) over the measured time, and the largest memory seen in it."""
+
+    cpu_s: float
+    peak_mib: float
+    memory: MemoryKind
+
+
+@dataclass(slots=True)
+class _Tree:
+    """One service: the CPU time of each process of its tree, the newest figure by pid."""
+
+    root: int
+    cpu_s: dict[int, float] = field(default_factory=dict)
+    before_s: float = 0.0
+    peak_bytes: int = 0
+    memory: MemoryKind = "PSS"
+
+    def look(self) -> None:
+        total = 0
+        for process in _members(self.root):
+            try:
+                times = process.cpu_times()
+                size, kind = _memory(process)
+            except psutil.Error:
+                continue  # it ended between the two looks
+            self.cpu_s[process.pid] = times.user + times.system
+            total += size
+            if kind == "RSS":
+                self.memory = "RSS"
+        self.peak_bytes = max(self.peak_bytes, total)
+
+    def usage(self) -> Usage:
+        used = sum(self.cpu_s.values()) - self.before_s
+        return Usage(round(used, 2), round(self.peak_bytes / _MIB, 1), self.memory)
+
+
+class Sampler:
+    """Looks at process trees twice a second while its `with` block runs, on a thread of its own.
+
+    CPU time spent before the block does not count. Of a process that ends in the block, what it
+    used since the last look is lost: at most half a second.
+    """
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._trees = {name: _Tree(pid) for name, pid in pids.items()}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
+
+    def usage(self) -> dict[str, Usage]:
+        """By service name; complete once the block has ended."""
+        return {name: tree.usage() for name, tree in self._trees.items()}
+
+    def _run(self) -> None:
+        while not self._stop.wait(_PERIOD_S):
+            self._look()
+
+    def _look(self) -> None:
+        for tree in self._trees.values():
+            tree.look()
+
+    def __enter__(self) -> Self:
+        self._look()
+        for tree in self._trees.values():
+            tree.before_s = sum(tree.cpu_s.values())
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._look()
+
+
+def _members(pid: int) -> list[psutil.Process]:
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _memory(process: psutil.Process) -> tuple[int, MemoryKind]:
+    try:
+        pss = getattr(process.memory_full_info(), "pss", None)  # Linux alone has it
+    except psutil.AccessDenied:
+        pss = None
+    if pss:
+        return int(pss), "PSS"
+    return int(process.memory_info().rss), "RSS"

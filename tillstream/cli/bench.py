@@ -1,0 +1,188 @@
+"""`tillstream bench`: how fast the platform is on this machine."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from tillstream.cli.output import console, emit_json, errors
+from tillstream.errors import ConfigError
+from tillstream.settings import Settings
+
+if TYPE_CHECKING:
+    from tillstream.bench.machine import Machine
+    from tillstream.bench.week import Phase, WeekRun, Wiring
+
+_DAMAGED = 5
+# Often enough to wait for; the usual half minute would hide how long archiving takes.
+_LAKE_TRIGGER_S = 5.0
+
+_Runs = Annotated[int, typer.Option(help="How many runs; each starts from nothing.", min=1)]
+_Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="Measure this machine. Without a command: `week`.", invoke_without_command=True
+    )
+
+    @group.callback()
+    def _bench(ctx: typer.Context) -> None:
+        if ctx.invoked_subcommand is None:
+            _measure_weeks(ctx.obj, start="2017-11-20", days=7, runs=3, as_json=False)
+
+    group.command(epilog="Examples: tillstream bench week · tillstream bench week --runs 1 --json")(
+        week
+    )
+    group.command(
+        epilog="Examples: tillstream bench windows · tillstream bench windows --events 100000"
+    )(windows)
+    app.add_typer(group, name="bench")
+
+
+def week(
+    ctx: typer.Context,
+    start: Annotated[
+        str, typer.Option("--from", help="First recorded day.", metavar="DATE")
+    ] = "2017-11-20",
+    days: Annotated[int, typer.Option(help="How many recorded days.", min=1)] = 7,
+    runs: _Runs = 3,
+    as_json: _Json = False,
+) -> None:
+    """Replay a recorded week of all stores at full speed, and measure until all of it is stored.
+
+    Each run starts Kafka, ClickHouse and Spark in a new folder, which is removed afterwards. The
+    clock runs from the first event published until warehouse and lake hold every one; starting is
+    told apart. A run counts only when `verify` finds nothing wrong. Exits 5 when a run does not.
+    """
+    _measure_weeks(ctx.obj, start=start, days=days, runs=runs, as_json=as_json)
+
+
+def windows(
+    ctx: typer.Context,
+    events: Annotated[int, typer.Option(help="Sale lines of each workload.", min=1_000)] = 300_000,
+    batch: Annotated[int, typer.Option(help="Records a batch, at most.", min=500)] = 50_000,
+    runs: _Runs = 3,
+    as_json: _Json = False,
+) -> None:
+    """Compare ways to keep 5-minute windows: partial sums, a materialized view, Spark state.
+
+    The same sale lines, in Kafka, are drained by Spark into ClickHouse each way; every window is
+    compared with sums made from the lines before they were sent. Two workloads: keys spread so
+    that almost every line has a window of its own (hard on state), and shops where few products
+    make most of the sales. Exits 5 when a window is wrong.
+    """
+    from tillstream.bench.windows import measure_windows
+    from tillstream.cli.bench_view import windows_tables
+
+    machine = _machine(as_json)
+    with _progress(as_json) as show:
+        found = measure_windows(
+            ctx.obj, events=events, batch=batch, runs=runs, provision=_provision, on_phase=show
+        )
+    correct = all(run.correct for run in found)
+    if as_json:
+        emit_json({"machine": asdict(machine), "correct": correct, "runs": [asdict(r) | r.rates() for r in found]})
+    else:
+        for table in windows_tables(found):
+            console.print(table)
+    raise typer.Exit(0 if correct else _DAMAGED)
+
+
+def _measure_weeks(settings: Settings, *, start: str, days: int, runs: int, as_json: bool) -> None:
+    from tillstream.bench.scratch import scratch_home, scratch_settings
+    from tillstream.bench.week import as_dict, measure_week
+    from tillstream.cli.bench_view import week_table
+    from tillstream.cli.replay import plan_replay
+
+    machine = _machine(as_json)
+    wiring = _wiring()
+    found: list[WeekRun] = []
+    with _progress(as_json) as show:
+        for number in range(1, runs + 1):
+            show_run = _numbered(show, f"run {number} of {runs}")
+            with scratch_home("tillstream-bench-") as home:
+                own = scratch_settings(settings, home, lake_trigger_s=_LAKE_TRIGGER_S)
+                inputs = plan_replay(own, start=_day(start), days=days)
+                found.append(measure_week(own, inputs, wiring, on_phase=show_run))
+    clean = all(run.clean for run in found)
+    if as_json:
+        emit_json({"machine": asdict(machine), "clean": clean, "runs": [as_dict(r) for r in found]})
+    else:
+        console.print(week_table(found))
+        for number, run in enumerate(found, start=1):
+            for finding in () if run.clean else run.findings:
+                console.print(f"[bold red]run {number} does not count[/]: {finding}")
+    raise typer.Exit(0 if clean else _DAMAGED)
+
+
+def _machine(as_json: bool) -> "Machine":
+    from tillstream.bench.machine import describe_machine
+
+    machine = describe_machine()
+    if not as_json:
+        for line in machine.lines():
+            console.print(f"[dim]{line}[/]", soft_wrap=True)
+    return machine
+
+
+def _provision(settings: Settings) -> None:
+    from tillstream.cli.warehouse import provision_services
+
+    provision_services(settings)
+
+
+def _wiring() -> "Wiring":
+    from tillstream.bench.week import Wiring
+    from tillstream.cli.audit import open_parts
+    from tillstream.cli.replay import load_replay_dimensions, publish_replay
+
+    return Wiring(
+        provision=_provision,
+        load_dimensions=load_replay_dimensions,
+        publish=lambda settings, inputs, ledger, follow: publish_replay(
+            settings, inputs, ledger_path=ledger, on_progress=follow
+        ),
+        open_parts=open_parts,
+    )
+
+
+@contextmanager
+def _progress(as_json: bool) -> "Iterator[Callable[[Phase], None]]":
+    """A bar on standard error; nothing for scripts."""
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=errors,
+        disable=as_json,
+        transient=True,
+    )
+    task = bar.add_task("starting", total=None)
+
+    def show(phase: "Phase") -> None:
+        total, done = (1.0, phase.fraction) if phase.fraction is not None else (None, 0.0)
+        bar.update(task, description=phase.name, total=total, completed=done)
+
+    with bar:
+        yield show
+
+
+def _numbered(show: "Callable[[Phase], None]", run: str) -> "Callable[[Phase], None]":
+    from tillstream.bench.week import Phase
+
+    return lambda phase: show(Phase(f"{run}: {phase.name}", phase.fraction))
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as exc:
+        raise ConfigError(
+            f"--from must be a date, got {text!r}", hint="for example --from 2017-11-20"
+        ) from exc

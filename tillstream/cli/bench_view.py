@@ -1,0 +1,63 @@
+"""How measurements look."""
+
+from collections.abc import Callable, Sequence
+
+from rich.table import Table
+
+from tillstream.bench.spread import Spread, spread
+from tillstream.bench.week import WeekRun
+
+_Figure = Callable[[WeekRun], float | None]
+
+_SECONDS: tuple[tuple[str, _Figure], ...] = (
+    ("start-up (services and tables)", lambda run: run.start_s),
+    ("dimensions", lambda run: run.dimensions_s),
+    ("first fact", lambda run: run.first_fact_s),
+    ("first alert", lambda run: run.first_alert_s),
+    ("published", lambda run: run.publish_s),
+    ("warehouse holds everything", lambda run: run.live_s),
+    ("lake holds everything", lambda run: run.lake_s),
+    ("verify", lambda run: run.verify_s),
+)
+
+
+def week_table(runs: Sequence[WeekRun]) -> Table:
+    """Only clean runs are in the figures."""
+    clean = [run for run in runs if run.clean]
+    loads = " ".join(f"{run.load_average:g}" for run in runs)
+    table = _table(f"{len(clean)} of {len(runs)} runs count; load average before each: {loads}")
+    for name, figure in _SECONDS:
+        _add(table, name, spread([figure(run) for run in clean]), "{:.1f}", "s")
+    whole = spread([run.events_per_s for run in clean])
+    _add(table, "events, whole chain", whole, "{:,.0f}", "/s")
+    live = spread([run.live_events_per_s for run in clean])
+    _add(table, "events, warehouse", live, "{:,.0f}", "/s")
+    table.add_section()
+    for service in clean[0].usage if clean else ():
+        used = [run.usage[service] for run in clean]
+        _add(table, f"{service} CPU", spread([one.cpu_s for one in used]), "{:.1f}", "s")
+        peak = spread([one.peak_mib for one in used])
+        _add(table, f"{service} peak memory ({used[0].memory})", peak, "{:,.0f}", "MiB")
+    table.add_section()
+    _add(table, "live batches", spread([float(run.batches) for run in clean]), "{:.0f}", "")
+    for step in dict.fromkeys(step for run in clean for step in run.batch_steps_s):
+        mean = spread([run.batch_steps_s.get(step) for run in clean])
+        _add(table, f"mean batch: {step}", mean, "{:.3f}", "s")
+    return table
+
+
+def _table(title: str) -> Table:
+    table = Table(box=None, title=title, title_justify="left", title_style="dim")
+    table.add_column("")
+    for heading in ("min", "median", "max"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    return table
+
+
+def _add(table: Table, name: str, found: Spread | None, shape: str, unit: str) -> None:
+    if found is None:
+        table.add_row(name, "–", "–", "–", unit)
+        return
+    shown = (shape.format(value) for value in (found.min, found.median, found.max))
+    table.add_row(name, *shown, unit)
