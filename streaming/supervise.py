@@ -88,7 +88,7 @@ class Supervisor:
         return True
 
     def _give_up(self, job: Job, exc: TillstreamError) -> None:
-        log.error("%s gave up: %s", job.name, exc)
+        log.error("%s gave up: %s; try: %s", job.name, exc, exc.hint)
         self.fatal = exc
         self._stopping.set()
 
