@@ -12,6 +12,7 @@ from tillstream.settings import WarehouseSettings
 __all__ = ["ClickHouseError", "Client", "connect"]
 
 _AUTHENTICATION_FAILED = 516
+_UNKNOWN_DATABASE = 81
 
 # Rows and their tokens must be durable when an insert returns, and one insert must be one block:
 # tokens name whole blocks. Poisoned dates may touch any month, so partitions are not limited.
@@ -51,13 +52,26 @@ def connect(
             settings=_SESSION_SETTINGS,
         )
     except ClickHouseError as exc:
-        address = f"{warehouse.host}:{warehouse.port}"
-        if getattr(exc, "code", None) == _AUTHENTICATION_FAILED or "AUTHENTICATION" in str(exc):
-            raise ConfigError(
-                f"ClickHouse at {address} refused user {warehouse.user!r}",
-                hint="check TILLSTREAM_WAREHOUSE__USER and TILLSTREAM_WAREHOUSE__PASSWORD",
-            ) from exc
-        raise ServiceError(
-            f"ClickHouse at {address} did not answer: {str(exc).splitlines()[0]}",
-            hint="start it with `tillstream up`, or set TILLSTREAM_WAREHOUSE__HOST and __PORT",
-        ) from exc
+        raise _explained(exc, warehouse, database or warehouse.database) from exc
+
+
+def _explained(
+    exc: ClickHouseError, warehouse: WarehouseSettings, database: str
+) -> ConfigError | ServiceError:
+    address = f"{warehouse.host}:{warehouse.port}"
+    text = str(exc).splitlines()[0]
+    if f"code: {_AUTHENTICATION_FAILED}" in text:
+        return ConfigError(
+            f"ClickHouse at {address} refused user {warehouse.user!r}",
+            hint="check TILLSTREAM_WAREHOUSE__USER and TILLSTREAM_WAREHOUSE__PASSWORD",
+        )
+    if f"code: {_UNKNOWN_DATABASE}" in text:
+        return ConfigError(
+            f"ClickHouse at {address} has no database {database!r}",
+            hint="create its tables with `tillstream provision`",
+        )
+    reason = "connection refused" if "refused" in text else text
+    return ServiceError(
+        f"ClickHouse at {address} does not answer: {reason}",
+        hint="start it with `tillstream up`, or set TILLSTREAM_WAREHOUSE__HOST and __PORT",
+    )

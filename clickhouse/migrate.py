@@ -15,6 +15,8 @@ _CREATE_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 _CREATE_ANY = re.compile(r"^(CREATE (?:TABLE|VIEW|MATERIALIZED VIEW)) (\w+)", re.MULTILINE)
 _ENGINE = re.compile(r"ENGINE = (\w*MergeTree)(?:\(([^)]*)\))?")
 
+_ORDER_BY = re.compile(r"ORDER BY (?:\(([^)]*)\)|(\w+))")
+
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_migrations
 (
     number      UInt32,
@@ -57,7 +59,8 @@ def clustered(statement: str, cluster: str) -> list[str]:
     """The statement for a cluster: Replicated engines, created everywhere.
 
     Rows of one store live on one shard: every read by item is local to it, and so is the check
-    for duplicates. A table `t` becomes `t_local` behind a Distributed `t`.
+    for duplicates. Where there is no store, rows that replace each other still must meet, since
+    engines merge within a shard only. A table `t` becomes `t_local` behind a Distributed `t`.
     """
     table = _CREATE_TABLE.match(statement)
     spread = f"ON CLUSTER '{cluster}'"
@@ -72,10 +75,12 @@ def clustered(statement: str, cluster: str) -> list[str]:
         return f"ENGINE = Replicated{match[1]}({arguments})"
 
     local = _ENGINE.sub(replicated, local, count=1)
-    key = "cityHash64(store_id)" if re.search(r"\bstore_id\b", statement) else "rand()"
+    order = _ORDER_BY.search(statement)
+    own = (order[1] or order[2]) if order else "tuple()"
+    key = "store_id" if re.search(r"\bstore_id\b", statement) else own
     spanning = (
         f"CREATE TABLE {name} {spread} AS {name}_local "
-        f"ENGINE = Distributed('{cluster}', currentDatabase(), {name}_local, {key})"
+        f"ENGINE = Distributed('{cluster}', currentDatabase(), {name}_local, cityHash64({key}))"
     )
     return [local, spanning]
 

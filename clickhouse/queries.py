@@ -57,7 +57,9 @@ def command(client: Client, sql: str, *, keys: tuple[pa.Table, str] | None = Non
     """Run a statement that returns nothing, with `keys` as in `select`."""
     try:
         external = _external("keys", *keys) if keys else None
-        client.command(sql, external_data=external, settings={"deduplicate_insert_select": "disable"})
+        client.command(
+            sql, external_data=external, settings={"deduplicate_insert_select": "disable"}
+        )
     except (ClickHouseError, OSError) as exc:
         raise ServiceError(f"statement failed: {exc}") from exc
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -86,7 +86,8 @@ def windows(
         )
     correct = all(run.correct for run in found)
     if as_json:
-        emit_json({"machine": asdict(machine), "correct": correct, "runs": [asdict(r) | r.rates() for r in found]})
+        told = [asdict(run) | run.rates() for run in found]
+        emit_json({"machine": asdict(machine), "correct": correct, "runs": told})
     else:
         for table in windows_tables(found):
             console.print(table)

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from rich.table import Table
 
 from tillstream.bench.spread import Spread, spread
+from tillstream.bench.ways import Way
 from tillstream.bench.week import WeekRun
+from tillstream.bench.windows import DrainRun
 
 _Figure = Callable[[WeekRun], float | None]
 
@@ -44,6 +46,54 @@ def week_table(runs: Sequence[WeekRun]) -> Table:
         mean = spread([run.batch_steps_s.get(step) for run in clean])
         _add(table, f"mean batch: {step}", mean, "{:.3f}", "s")
     return table
+
+
+def windows_tables(runs: Sequence[DrainRun]) -> list[Table]:
+    """One table a workload; `of partials` compares steady medians with the way in use."""
+    return [
+        _windows_table([run for run in runs if run.workload is workload])
+        for workload in dict.fromkeys(run.workload for run in runs)
+    ]
+
+
+def _windows_table(runs: Sequence[DrainRun]) -> Table:
+    loads = " ".join(f"{run.load_average:g}" for run in runs)
+    table = Table(
+        box=None,
+        title=f"{runs[0].workload}: {runs[0].events:,} lines, {runs[0].windows:,} windows; "
+        f"load average before each run: {loads}",
+        title_justify="left",
+        title_style="dim",
+    )
+    table.add_column("way")
+    headings = ("steady/s", "of partials", "with start/s", "Spark CPU s", "Spark MiB", "wrong")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    base = _steady(runs, Way.PARTIALS)
+    for way in dict.fromkeys(run.way for run in runs):
+        own = [run for run in runs if run.way is way]
+        steady = _steady(runs, way)
+        table.add_row(
+            way,
+            _range(steady),
+            f"{steady.median / base.median:.2f}" if steady and base else "–",
+            _range(spread([run.events_per_s for run in own if run.correct])),
+            _range(spread([run.usage["spark"].cpu_s for run in own])),
+            _range(spread([run.usage["spark"].peak_mib for run in own])),
+            f"{sum(run.wrong for run in own):,}",
+        )
+    return table
+
+
+def _steady(runs: Sequence[DrainRun], way: Way) -> Spread | None:
+    return spread([r.steady_events_per_s for r in runs if r.way is way and r.correct])
+
+
+def _range(found: Spread | None) -> str:
+    """Median, then smallest and largest."""
+    if found is None:
+        return "–"
+    return f"{found.median:,.0f} ({found.min:,.0f}–{found.max:,.0f})"
 
 
 def _table(title: str) -> Table:

@@ -1,5 +1,6 @@
 """The `tillstream` command: reads argv and the environment, wires objects, prints."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +46,8 @@ rebuild.register(app)
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 bad event,
     4 a service is missing or refused, 5 stored data disagrees, 130 interrupted."""
+    # Libraries log what they then raise; a person should read it once.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         app()
     except TillstreamError as exc:

@@ -84,5 +84,11 @@ def sql(
         try:
             answer = client.raw_query(query, fmt=output_format)
         except ClickHouseError as exc:
-            raise ServiceError(str(exc).split(" (for url")[0]) from exc
+            raise ServiceError(_server_words(str(exc))) from exc
     sys.stdout.write(answer.decode(errors="replace"))
+
+
+def _server_words(text: str) -> str:
+    """What the server said, without the client's frame and the list of every statement it knows."""
+    words = text.split("server response: ")[-1].split(" (for url")[0]
+    return words.split(" Expected one of:")[0].replace("\n", " ")
