@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.fixtures.kafka",
     "tests.fixtures.minio",
     "tests.fixtures.platform",
+    "tests.fixtures.registry",
     "tests.fixtures.spark",
     "tests.fixtures.warehouse",
 ]
