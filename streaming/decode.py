@@ -19,11 +19,11 @@ _HEADER_BYTES = 5
 _MONEY = "decimal(18,4)"
 _WHITESPACE = " \t\n\r\f\v"
 # Text columns of DECODED that come from the event itself.
-_TEXTS = ("identity", "store_id", "product_id", "transaction_id", "promotion_id")
-_TEXTS += ("payment_method", "customer_id", "kind")
+_TEXTS = (
+    *("identity", "store_id", "product_id", "transaction_id", "promotion_id"),
+    *("payment_method", "customer_id", "kind"),
+)
 _AMOUNTS = ("revenue", "unit_price", "discount", "old_price", "new_price")
-# What a refused row keeps beside its reason and detail.
-_ALWAYS_KEPT = ("topic", "partition", "offset", "arrival", "key", "value", "schema_id")
 
 Schemas = Mapping[Topic, Sequence[SchemaRef]]
 
@@ -160,7 +160,7 @@ def _rules(schemas: Schemas, rules: Rules) -> list[tuple[Column, str, Column]]:
         return (F.col(name) > limit) | (F.col(name) < -limit)
 
     def blank(text: Column) -> Column:
-        return F.length(F.trim(text, F.lit(_WHITESPACE))) == 0
+        return F.length(F.btrim(text, F.lit(_WHITESPACE))) == 0
 
     longest = F.greatest(*(F.coalesce(F.length(name), F.lit(0)) for name in _TEXTS))
     malformed = ~F.coalesce(F.is_valid_utf8(F.concat_ws("", *_TEXTS)), F.lit(True))
@@ -252,13 +252,13 @@ def _rules(schemas: Schemas, rules: Rules) -> list[tuple[Column, str, Column]]:
 
 
 def _contract() -> list[Column]:
-    """A refused row says nothing of what its bytes might mean: half of it may be nonsense."""
+    """A refused row has no texts: what its bytes hold there may not even be UTF-8."""
     columns = []
     for name in DECODED.names:
         if name in ("reason", "detail"):
             columns.append(F.col(f"verdict.{name}").alias(name))
-        elif name in _ALWAYS_KEPT:
-            columns.append(F.col(name))
-        else:
+        elif name in _TEXTS:
             columns.append(F.when(F.col("verdict").isNull(), F.col(name)).alias(name))
+        else:
+            columns.append(F.col(name))
     return columns

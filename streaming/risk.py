@@ -87,7 +87,7 @@ def demand_quantile(belief_: Belief, days: Floats, probability: float) -> NDArra
     mean, _, q = _negative_binomial(belief_, days)
     deviation = np.sqrt(mean / (1.0 - q))
     low = np.zeros_like(mean)
-    high = np.ceil(mean + ndtri(probability) * deviation + 3.0)
+    high = np.maximum(np.ceil(mean + ndtri(probability) * deviation + 3.0), 1.0)
 
     def reached(x: Floats) -> NDArray[np.bool_]:
         return 1.0 - demand_at_least(belief_, days, x + 1.0) >= probability

@@ -11,7 +11,8 @@ MONEY = pa.decimal128(18, 4)
 TIME = pa.timestamp("us", tz="UTC")
 
 # One row for every Kafka record, whatever its topic: common columns first, then those of one kind.
-# `reason` is null for an accepted event; otherwise only coordinates, reason and detail are filled.
+# `reason` is null for an accepted event. Of a refused one count only coordinates, bytes, reason and
+# detail: it has no texts, and its numbers are what its bytes seemed to say.
 DECODED = pa.schema(
     [
         ("topic", pa.string()),

@@ -77,7 +77,8 @@ def emptied(client: Client) -> None:
 
 
 def stored(client: Client, table: str, columns: str) -> list[tuple[Any, ...]]:
-    return list(client.query(f"SELECT {columns} FROM {table} ORDER BY ALL").result_rows)
+    found = client.query(f"SELECT {columns} FROM {table} ORDER BY ALL")
+    return [tuple(row) for row in found.result_rows]
 
 
 def held(client: Client) -> dict[str, Digest]:
@@ -317,7 +318,7 @@ def test_newest_sequence_is_the_stock_whatever_the_order(client: Client) -> None
     second = [moved(2, sequence=6, quantity_on_hand=60, event_time=late)]
     write(client, first, second)
     assert stored(client, "current_stock", "on_hand, sequence") == [(70, 7)]
-    unnumbered = {"product_id": "milk", "sequence": 0}
+    unnumbered: dict[str, Any] = {"product_id": "milk", "sequence": 0}
     write(
         client,
         [moved(3, quantity_on_hand=3, event_time=late, **unnumbered)],

@@ -11,7 +11,8 @@ from pyspark.sql import SparkSession
 
 from streaming.decode import decode
 from streaming.schemas import DECODED, MONEY, TIME, Rules
-from tests.builders import AT, AT_MS, KAFKA_COLUMNS, good_value, record
+from tests.builders import AT, KAFKA_COLUMNS, good_value, record
+from tests.contracts_suite.events import AT_MS
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.topics import SOURCE_TOPICS, Topic
 
@@ -49,6 +50,7 @@ RECORDS = {
     "store a|b, sale c": record(0, good_value(store_id="a|b", event_id="c"), key=b"a|b"),
     "store a, sale b|c": record(0, good_value(store_id="a", event_id="b|c"), key=b"a"),
     "same sale at another store": record(0, good_value(store_id="305"), key=b"305"),
+    "far ahead": record(0, good_value(timestamp=AT_MS + 600_000)),
     "a foreign record": {**record(0, good_value()), "topic": Topic.ALERTS.value},
 }
 
@@ -75,6 +77,7 @@ def test_good_events_of_every_topic_and_version_are_accepted(
 ) -> None:
     reasons = {name: event["reason"] for name, event in events.items()}
     assert reasons.pop("a foreign record") == "unknown_schema_id"
+    assert reasons.pop("far ahead") == "future_timestamp"
     assert set(reasons.values()) == {None}
 
 
@@ -183,13 +186,16 @@ def test_movement_price_and_visit_fill_their_own_columns(
     assert visit["sequence"] is None
 
 
-def test_refused_row_keeps_its_bytes_and_says_nothing_else(
+def test_refused_row_keeps_its_bytes_and_has_no_texts(
     events: dict[str, dict[str, Any]],
 ) -> None:
-    foreign = events["a foreign record"]
-    told = {name for name, value in foreign.items() if value is not None}
-    kept = {"topic", "partition", "offset", "arrival", "key", "value", "schema_id"}
-    assert told == kept | {"reason", "detail"}
+    late, foreign = events["far ahead"], events["a foreign record"]
+    assert late["detail"] == "event_time = 2017-11-20 00:10:00, arrived 2017-11-20 00:00:00"
+    assert late["value"] == good_value(timestamp=AT_MS + 600_000)
+    for row in (late, foreign):
+        texts = ["identity", "store_id", "product_id", "transaction_id", "promotion_id"]
+        texts += ["payment_method", "customer_id", "kind"]
+        assert {row[name] for name in texts} == {None}
 
 
 def test_columns_of_the_stream_agree_with_the_contracts() -> None:

@@ -9,7 +9,6 @@ from pyspark.sql import SparkSession
 from streaming.decode import decode
 from streaming.schemas import Rules
 from tests.builders import (
-    AT_MS,
     KAFKA_COLUMNS,
     at_ms,
     good_value,
@@ -20,6 +19,7 @@ from tests.builders import (
     with_schema_id,
     zigzag,
 )
+from tests.contracts_suite.events import AT_MS
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.topics import SOURCE_TOPICS, Topic
 
