@@ -39,7 +39,7 @@ class Migration:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
     def statements(self) -> Iterator[str]:
-        """The statements in order, without comments; none holds a semicolon inside a literal."""
+        """The statements in order, without comments. A semicolon at the end of a line ends one."""
         lines = (line for line in self.sql.splitlines() if not line.lstrip().startswith("--"))
         for statement in "\n".join(lines).split(";\n"):
             if text := statement.strip().rstrip(";"):

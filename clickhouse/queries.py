@@ -250,16 +250,16 @@ def running_inserts(client: Client) -> int:
     return int(rows["n"][0].as_py())
 
 
-def event_time_span_ms(client: Client) -> tuple[int | None, int | None]:
-    """First and last event time of the stored sales and movements; None when there are none."""
+def event_time_span_ms(client: Client, *, days: int) -> tuple[int | None, int | None]:
+    """The last event time of the stored sales and movements, and the first of the `days` before it;
+    None when there are none."""
+    events = "(SELECT event_time FROM fact_sales UNION ALL SELECT event_time FROM fact_inventory)"
     rows = select(
         client,
-        "SELECT toUnixTimestamp64Milli(min(a)) AS first, toUnixTimestamp64Milli(max(z)) AS last,"
-        " sum(n) AS n FROM ("
-        "  SELECT min(event_time) AS a, max(event_time) AS z, count() AS n FROM fact_sales"
-        "   HAVING n > 0"
-        "  UNION ALL"
-        "  SELECT min(event_time), max(event_time), count() AS n FROM fact_inventory HAVING n > 0)",
+        f"WITH (SELECT max(event_time) FROM {events}) AS newest"
+        " SELECT toUnixTimestamp64Milli(min(event_time)) AS first,"
+        " toUnixTimestamp64Milli(max(event_time)) AS last, count() AS n"
+        f" FROM {events} WHERE event_time >= newest - toIntervalDay({days})",
     ).to_pylist()[0]
     return (rows["first"], rows["last"]) if rows["n"] else (None, None)
 

@@ -46,9 +46,7 @@ class Batch:
         a duplicate: only for showing that the checks would notice."""
         bad = pc.is_valid(decoded["reason"])
         refused = decoded.filter(bad)
-        accepted = decoded.filter(pc.invert(bad)).sort_by(
-            [("arrival", "ascending"), ("partition", "ascending"), ("offset", "ascending")]
-        )
+        accepted = in_arrival_order(decoded.filter(pc.invert(bad)))
         ranges = offset_ranges(decoded)
         if lookup is None or accepted.num_rows == 0:
             nothing = with_winners(accepted.slice(0, 0), [accepted[c][:0] for c in COORDINATES])
@@ -66,6 +64,26 @@ def with_topic_ids(decoded: pa.Table, ids: Mapping[str, UUID]) -> pa.Table:
     names = [str(ids[name]) for name in topics.dictionary.to_pylist()]
     column = pa.array(names, pa.string()).take(topics.indices)
     return decoded.append_column("topic_id", column)
+
+
+def in_arrival_order(records: pa.Table) -> pa.Table:
+    """Records by arrival, each partition's own in offset order.
+
+    A broker whose clock is set back gives a later offset an earlier arrival; it counts as arrived
+    with the one before it, so that offset order decides who was first, however batches are cut.
+    """
+    ordered = records.sort_by([(name, "ascending") for name in COORDINATES])
+    arrival = ordered["arrival"].cast(pa.int64()).to_numpy().copy()
+    partitions = ordered.select(["topic_id", "partition"]).group_by(["topic_id", "partition"])
+    sizes = partitions.aggregate([([], "count_all")]).sort_by(
+        [("topic_id", "ascending"), ("partition", "ascending")]
+    )
+    start = 0
+    for size in sizes["count_all"].to_pylist():
+        part = arrival[start : start + size]
+        np.maximum.accumulate(part, out=part)
+        start += size
+    return ordered.take(pa.array(np.argsort(arrival, kind="stable")))
 
 
 def offset_ranges(decoded: pa.Table) -> tuple[OffsetRange, ...]:

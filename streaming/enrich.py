@@ -1,7 +1,9 @@
 """What the warehouse knows of products and stores, joined to a batch on its way to the facts."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from zoneinfo import available_timezones
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,8 @@ import pyarrow.compute as pc
 from clickhouse.client import Client
 from clickhouse.queries import select
 from streaming.money import from_units, to_units
+
+log = logging.getLogger("tillstream.stream")
 
 # The margin assumed where neither a cost nor a department is known.
 DEFAULT_MARGIN = 0.25
@@ -45,9 +49,7 @@ class Dimensions:
             names=dict(zip(ids.to_pylist(), products["product_name"].to_pylist(), strict=True)),
             margins=products["margin"].to_numpy(),
             unit_costs=np.where(missing, -1, costs),
-            time_zones=dict(
-                zip(stores["store_id"].to_pylist(), stores["tz"].to_pylist(), strict=True)
-            ),
+            time_zones=_known_zones(stores["store_id"].to_pylist(), stores["tz"].to_pylist()),
         )
 
     def knows(self, product_ids: pa.ChunkedArray) -> bool:
@@ -66,6 +68,16 @@ class Dimensions:
         if len(self.unit_costs) == 0:
             return np.full(len(at), -1, dtype=np.int64)
         return np.where(at >= 0, self.unit_costs[at], -1)
+
+
+def _known_zones(store_ids: list[str], zones: list[str]) -> dict[str, str]:
+    """Time zones by store, without those that nobody has heard of: their stores count as UTC."""
+    known = available_timezones()
+    for store_id, zone in zip(store_ids, zones, strict=True):
+        if zone not in known:
+            log.warning("dim_store: store %s has no time zone %r; using UTC", store_id, zone)
+    pairs = zip(store_ids, zones, strict=True)
+    return {store_id: zone for store_id, zone in pairs if zone in known}
 
 
 def enriched(winners: pa.Table, dimensions: Dimensions) -> pa.Table:

@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -48,7 +48,7 @@ def source_schemas(settings: Settings) -> Schemas:
 
 
 def rules_of(settings: Settings) -> Rules:
-    oldest = datetime.fromisoformat(settings.stream.oldest_event + "T00:00:00+00:00")
+    oldest = datetime.combine(settings.stream.oldest_event, time.min, tzinfo=UTC)
     return Rules(max_future_s=settings.stream.max_future_s, oldest_event=oldest)
 
 

@@ -20,3 +20,10 @@ def latest_event_ms(winners: pa.Table) -> int | None:
         return None
     micros = pc.max(winners["event_time"]).cast(pa.int64()).as_py()
     return int(micros) // 1000
+
+
+def earliest_event_ms(winners: pa.Table, *, after_ms: int) -> int:
+    """The smallest event time of a batch that is not before `after_ms`: a straggler from years ago
+    does not mean that the shop has been watched since."""
+    millis = winners["event_time"].cast(pa.int64()).to_numpy() // 1000
+    return int(millis[millis >= after_ms].min())

@@ -18,7 +18,7 @@ from streaming.batch import Batch
 from streaming.enrich import Dimensions
 from streaming.money import from_units
 from streaming.schemas import MONEY
-from streaming.stock import latest_event_ms, touched_items
+from streaming.stock import earliest_event_ms, latest_event_ms, touched_items
 from tillstream.clock import Clock, SystemClock
 from tillstream.contracts.topics import Topic
 from tillstream.settings import RiskSettings
@@ -48,7 +48,7 @@ class StockWatch:
 
     def open(self) -> None:
         """Load what was known when the stream last stopped."""
-        first, last = queries.event_time_span_ms(self.client)
+        first, last = queries.event_time_span_ms(self.client, days=self.rules.evidence_days)
         self._watched_since_ms, self._stream_time_ms = first, last or 0
         self._prices = queries.last_prices(self.client)
         history = [_transition(row) for row in queries.alert_steps(self.client, "unresolved")]
@@ -57,10 +57,11 @@ class StockWatch:
 
     def __call__(self, batch: Batch, dimensions: Dimensions) -> None:
         latest = latest_event_ms(batch.winners)
+        span_ms = self.rules.evidence_days * _DAY_MS
         if latest is not None:
             self._stream_time_ms = max(self._stream_time_ms, latest)
             if self._watched_since_ms is None:
-                self._watched_since_ms = latest
+                self._watched_since_ms = earliest_event_ms(batch.winners, after_ms=latest - span_ms)
             self._refresh(batch.winners, dimensions)
         self._send()
 

@@ -7,10 +7,11 @@ by `tillstream up`: the endpoints of the local services), the defaults below.
 
 import os
 import tomllib
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tillstream.errors import ConfigError
@@ -79,7 +80,7 @@ class StreamSettings(_Frozen):
     max_offsets_per_trigger: int = Field(default=100_000, gt=0)
     driver_memory: str = "2g"
     max_future_s: int = Field(default=300, ge=0)
-    oldest_event: str = "2000-01-01"
+    oldest_event: date = date(2000, 1, 1)
     bad_share_limit: float = Field(default=0.5, gt=0, le=1)
     bad_share_min_events: int = Field(default=10_000, gt=0)
     deduplicate: bool = Field(default=True, description="False only shows that verify notices")
@@ -98,6 +99,12 @@ class RiskSettings(_Frozen):
     evidence_days: int = Field(default=28, gt=0)
     prior_weight_days: float = Field(default=7.0, gt=0)
     default_daily_units: float = Field(default=0.05, gt=0)
+
+    @model_validator(mode="after")
+    def _thresholds_apart(self) -> Self:
+        if self.resolve_below >= self.open_above:
+            raise ValueError("resolve_below must be less than open_above, or alerts would flap")
+        return self
 
 
 class _TomlFile(PydanticBaseSettingsSource):
@@ -172,5 +179,7 @@ def load_settings(**overrides: Any) -> Settings:
         lines = []
         for error in exc.errors():
             name = "TILLSTREAM_" + "__".join(str(part).upper() for part in error["loc"])
-            lines.append(f"{name}: {error['msg']} (got {error.get('input')!r})")
+            secret = name.endswith(("PASSWORD", "KEY"))
+            got = "" if secret else f" (got {error.get('input')!r})"
+            lines.append(f"{name}: {error['msg']}{got}")
         raise ConfigError("; ".join(lines)) from exc

@@ -14,8 +14,9 @@ from tillstream.settings import Settings, StreamSettings, load_settings
 
 
 def scratch_settings(base: Settings, home: Path, *, lake_trigger_s: float) -> Settings:
-    """The stream's settings as the user has them, in another home, with a lake that is written often
-    enough to wait for. Raises ConfigError when a lake of the user's own would be written to."""
+    """The stream's settings as the user has them, in another home, with a lake that is written
+    often enough to wait for. Raises ConfigError when a lake of the user's own would be written to.
+    """
     if base.lake.url is not None:
         raise ConfigError(
             f"a benchmark writes to a lake of its own, but the lake is set to {base.lake.url}",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from tillstream.bench.ways import Way, Workload
 from tillstream.cli.output import console, emit_json, errors
 from tillstream.errors import ConfigError
 from tillstream.settings import Settings
@@ -39,7 +40,8 @@ def register(app: typer.Typer) -> None:
         week
     )
     group.command(
-        epilog="Examples: tillstream bench windows · tillstream bench windows --events 100000"
+        epilog="Examples: tillstream bench windows · tillstream bench windows --workload skewed"
+        " --way partials --way state-memory"
     )(windows)
     app.add_typer(group, name="bench")
 
@@ -66,6 +68,10 @@ def windows(
     ctx: typer.Context,
     events: Annotated[int, typer.Option(help="Sale lines of each workload.", min=1_000)] = 300_000,
     batch: Annotated[int, typer.Option(help="Records a batch, at most.", min=500)] = 50_000,
+    way: Annotated[list[Way] | None, typer.Option(help="Only this one; repeatable.")] = None,
+    workload: Annotated[
+        list[Workload] | None, typer.Option(help="Only this one; repeatable.")
+    ] = None,
     runs: _Runs = 3,
     as_json: _Json = False,
 ) -> None:
@@ -82,7 +88,14 @@ def windows(
     machine = _machine(as_json)
     with _progress(as_json) as show:
         found = measure_windows(
-            ctx.obj, events=events, batch=batch, runs=runs, provision=_provision, on_phase=show
+            ctx.obj,
+            events=events,
+            batch=batch,
+            runs=runs,
+            provision=_provision,
+            workloads=workload or list(Workload),
+            ways=way or list(Way),
+            on_phase=show,
         )
     correct = all(run.correct for run in found)
     if as_json:
