@@ -25,11 +25,18 @@ from producers.topics import TopicInspector
 from streaming.batch import offset_ranges, with_topic_ids
 from streaming.decode import Schemas, decode
 from streaming.schemas import Rules
-from streaming.sinks import LIVE, BatchReport, TopicRecreated, WarehouseSink, commit_rows
+from streaming.sinks import (
+    LIVE,
+    BatchReport,
+    TopicRecreated,
+    WarehouseSink,
+    commit_rows,
+    cuts_after,
+)
 from streaming.sources import kafka_records, starting_offsets
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.topics import SOURCE_TOPICS
-from tillstream.errors import IntegrityError
+from tillstream.errors import IntegrityError, ServiceError
 from tillstream.settings import KafkaSettings, Settings
 
 log = logging.getLogger("tillstream.stream")
@@ -78,6 +85,11 @@ class KafkaJob:
     def start(self) -> StreamingQuery:
         topics = [topic.value for topic in SOURCE_TOPICS]
         ids = self.inspector.topic_ids(topics)
+        if absent := [topic for topic in topics if topic not in ids]:
+            # Going on without it would never notice that it was created later.
+            raise ServiceError(
+                f"topic {', '.join(absent)} does not exist", hint="run `tillstream provision`"
+            )
         self.prepare()
         names = {topic: str(topic_id) for topic, topic_id in ids.items()}
         starting = starting_offsets(
@@ -143,18 +155,24 @@ def lake_job(
     *, client: Client, lake: Lake, on_report: Callable[[BatchReport], None]
 ) -> dict[str, Any]:
     """The parts of a KafkaJob that fill the lake. What is archived is what the lake lists; the
-    commits in the warehouse only spare others from listing it."""
+    commits in the warehouse only spare others from listing it, and are renewed at each start."""
+
+    def cuts() -> list[queries.Cut]:
+        found = archived_cuts(lake, queries.committed_cuts(client, LAKE))
+        insert(client, "stream_commits", commit_rows(LAKE, found, batch_id=-1))
+        return found
 
     def store(decoded: pa.Table, ids: Mapping[str, UUID], batch_id: int) -> None:
         if decoded.num_rows == 0:
             return
         records = with_topic_ids(decoded, ids)
         written = archive(lake, as_records(records))
-        insert(client, "stream_commits", commit_rows(LAKE, offset_ranges(records), batch_id))
+        ends = cuts_after(offset_ranges(records))
+        insert(client, "stream_commits", commit_rows(LAKE, ends, batch_id=batch_id))
         on_report(BatchReport(batch_id, counted=sum(one.rows for one in written)))
 
     return {
-        "cuts": lambda: archived_cuts(lake, queries.committed_cuts(client, LAKE)),
+        "cuts": cuts,
         "prepare": lake.check,
         "store": store,
     }

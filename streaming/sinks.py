@@ -7,7 +7,7 @@ when it stops half way.
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -192,21 +192,28 @@ class WarehouseSink:
             raise failures[0]
 
     def _commit(self, ranges: tuple[OffsetRange, ...], batch_id: int) -> None:
-        insert(self._client, "stream_commits", commit_rows(self._query, ranges, batch_id))
+        rows = commit_rows(self._query, cuts_after(ranges), batch_id=batch_id)
+        insert(self._client, "stream_commits", rows)
 
 
-def commit_rows(query: str, ranges: tuple[OffsetRange, ...], batch_id: int) -> pa.Table:
-    """One row a partition: everything below `next_offset` is stored."""
-    now = pa.scalar(time.time_ns() // 1000, pa.timestamp("us", tz="UTC"))
+def cuts_after(ranges: Iterable[OffsetRange]) -> list[queries.Cut]:
+    """How far the stream is once these ranges are stored."""
+    return [queries.Cut(r.topic, r.topic_id, r.partition, r.last + 1) for r in ranges]
+
+
+def commit_rows(query: str, cuts: Sequence[queries.Cut], *, batch_id: int) -> pa.Table:
+    """Rows of `stream_commits`: one a partition."""
+    n = len(cuts)
+    now_us = time.time_ns() // 1000
     return pa.table(
         {
-            "query": [query] * len(ranges),
-            "topic": [r.topic for r in ranges],
-            "topic_id": [r.topic_id for r in ranges],
-            "partition": pa.array([r.partition for r in ranges], pa.int32()),
-            "next_offset": pa.array([r.last + 1 for r in ranges], pa.int64()),
-            "batch_id": pa.array([batch_id] * len(ranges), pa.int64()),
-            "committed_at": pa.array([now.as_py()] * len(ranges), pa.timestamp("us", tz="UTC")),
+            "query": pa.array([query] * n, pa.string()),
+            "topic": pa.array([cut.topic for cut in cuts], pa.string()),
+            "topic_id": pa.array([cut.topic_id for cut in cuts], pa.string()),
+            "partition": pa.array([cut.partition for cut in cuts], pa.int32()),
+            "next_offset": pa.array([cut.next_offset for cut in cuts], pa.int64()),
+            "batch_id": pa.array([batch_id] * n, pa.int64()),
+            "committed_at": pa.array([now_us] * n, pa.timestamp("us", tz="UTC")),
         }
     )
 

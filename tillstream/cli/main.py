@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tillstream.cli import audit, demo, rebuild, replay, stack, stream, tail, warehouse
+from tillstream.cli import audit, demo, dimensions, rebuild, replay, stack, stream, tail, warehouse
 from tillstream.cli.output import errors
 from tillstream.errors import TillstreamError
 from tillstream.settings import load_settings
@@ -38,6 +38,7 @@ stack.register(app, provision=warehouse.provision_services)
 replay.register(app)
 tail.register(app)
 warehouse.register(app)
+dimensions.register(app)
 stream.register(app)
 audit.register(app)
 rebuild.register(app)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from streaming.sinks import BatchReport
 
 _STDERR = 2
-_DIMENSIONS = ("dim_product", "dim_store", "dim_supplier", "demand_prior")
 
 
 class Source(StrEnum):
@@ -116,5 +115,7 @@ def standard_error_to(path: Path) -> Iterator[None]:
 
 
 def _copy_dimensions(client: "Client", source: str) -> None:
-    for table in _DIMENSIONS:
+    from clickhouse.dimensions import TABLES
+
+    for table in TABLES:
         client.command(f"INSERT INTO {table} SELECT * FROM `{source}`.{table}")

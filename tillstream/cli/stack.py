@@ -21,7 +21,7 @@ from tillstream.errors import ConfigError
 from tillstream.settings import Settings
 
 # How the CLI's root brings tables and topics into the services that `up` started.
-Provision = Callable[[Settings], None]
+Provision = Callable[[Settings], object]
 
 
 def register(app: typer.Typer, *, provision: Provision | None = None) -> None:

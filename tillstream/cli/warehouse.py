@@ -10,6 +10,9 @@ from tillstream.cli.output import console, emit_json
 from tillstream.errors import ServiceError
 from tillstream.settings import Settings
 
+# Statements that end in a FORMAT clause; others refuse one.
+_READING = {"SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "FROM"}
+
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Examples: tillstream migrate --plan · tillstream migrate")(migrate)
@@ -19,21 +22,24 @@ def register(app: typer.Typer) -> None:
     )(sql)
 
 
-def provision_services(settings: Settings) -> None:
-    """Tables, topics and, on S3, the bucket. Safe to run again."""
+def provision_services(settings: Settings) -> list[str]:
+    """Tables, topics and, on S3, the bucket. Safe to run again. Returns what was done or differs
+    from the plan: a topic's partitions or settings are never changed once it is there."""
     from clickhouse.migrate import migrate as apply
     from lake.bucket import prepare_bucket
     from producers.topics import ensure_topics
 
     apply(settings.warehouse)
-    ensure_topics(settings.kafka)
+    said = ensure_topics(settings.kafka)
     if settings.lake_url.startswith("s3://"):
         prepare_bucket(settings.lake, url=settings.lake_url)
+    return said
 
 
 def provision(ctx: typer.Context) -> None:
     """Create what is missing of tables, topics and the lake's bucket."""
-    provision_services(ctx.obj)
+    for line in provision_services(ctx.obj):
+        console.print(line, markup=False)
     console.print("tables, topics and lake are there")
 
 
@@ -81,11 +87,12 @@ def sql(
 
     settings: Settings = ctx.obj
     with closing(connect(settings.warehouse)) as client:
+        verb = query.lstrip("( \n\t").partition(" ")[0].strip().upper()
         try:
-            answer = client.raw_query(query, fmt=output_format)
+            answer = client.raw_query(query, fmt=output_format if verb in _READING else None)
         except ClickHouseError as exc:
             raise ServiceError(_server_words(str(exc))) from exc
-    sys.stdout.write(answer.decode(errors="replace"))
+    sys.stdout.buffer.write(answer)
 
 
 def _server_words(text: str) -> str:

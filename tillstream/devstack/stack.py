@@ -39,7 +39,7 @@ class Event:
 
 
 Report = Callable[[Event], None]
-Provision = Callable[[Settings], None]
+Provision = Callable[[Settings], object]
 
 
 @dataclass(frozen=True, slots=True)
