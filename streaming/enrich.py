@@ -52,10 +52,10 @@ class Dimensions:
             time_zones=_known_zones(stores["store_id"].to_pylist(), stores["tz"].to_pylist()),
         )
 
-    def knows(self, product_ids: pa.ChunkedArray) -> bool:
-        """Whether every product of a batch is known; if not, a newer load may know it."""
-        seen = product_ids.combine_chunks().drop_null()
-        return bool(pc.all(pc.is_in(seen, self.products)).as_py() in (True, None))
+    def unknown(self, product_ids: pa.ChunkedArray) -> frozenset[str]:
+        """The products of a batch that this snapshot does not have; a newer one may."""
+        seen = product_ids.combine_chunks().drop_null().unique()
+        return frozenset(seen.filter(pc.invert(pc.is_in(seen, self.products))).to_pylist())
 
     def margins_of(self, product_ids: pa.Array) -> np.ndarray:
         at = pc.index_in(product_ids, self.products).fill_null(-1).to_numpy()

@@ -28,6 +28,7 @@ from tillstream.contracts.topics import Topic
 from tillstream.errors import ServiceError
 
 LIVE = "live"
+_RELOAD_S = 60.0
 _MILLIS = pa.timestamp("ms", tz="UTC")
 _SECONDS = pa.timestamp("s", tz="UTC")
 
@@ -76,6 +77,8 @@ class WarehouseSink:
         self._deduplicate = deduplicate
         self._followers = followers
         self._dimensions = Dimensions.empty()
+        self._dimensions_at = 0.0
+        self._unknown: frozenset[str] = frozenset()
         self._history = History()
         self._high_water: Mapping[tuple[str, int], int] = {}
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="insert")
@@ -105,8 +108,7 @@ class WarehouseSink:
         clock.lap("judge")
 
         fresh, suffix = self._not_stored_yet(batch)
-        if not self._dimensions.knows(fresh.winners["product_id"]):
-            self._dimensions = Dimensions.load(self._client)
+        self._refresh_dimensions(fresh.winners)
         winners = enriched(fresh.winners, self._dimensions)
         clock.lap("enrich")
 
@@ -123,6 +125,16 @@ class WarehouseSink:
         report.duplicates = batch.duplicates.num_rows
         report.refused = batch.refused.num_rows
         return report
+
+    def _refresh_dimensions(self, winners: pa.Table) -> None:
+        """Load the dimensions again when a product is seen for the first time that they lack, and
+        now and then while there are such products: somebody may have loaded them since."""
+        unknown = self._dimensions.unknown(winners["product_id"])
+        is_due = time.monotonic() - self._dimensions_at > _RELOAD_S
+        if unknown - self._unknown or (unknown and is_due):
+            self._dimensions = Dimensions.load(self._client)
+            self._dimensions_at = time.monotonic()
+            self._unknown |= unknown
 
     def _find(self, event_keys: pa.Array) -> pa.Table:
         return queries.find_events(self._client, event_keys)
