@@ -71,7 +71,10 @@ def test_too_many_bad_events_stop_the_stream_loudly_and_lose_nothing(on_s3: Plat
     state = json.loads(report.read_text(encoding="utf-8"))
     assert "records were refused" in state["queries"]["live"]["reason"]
     wait_for(lambda: _stream_state(on_s3) != "running", timeout_s=60, what="the process ends")
-    assert "BAD_SHARE_LIMIT" in _log(on_s3)
+    log = _log(on_s3)
+    assert "INFO tillstream.stream live batch" in log
+    assert "ERROR tillstream.stream live gave up: 8000 of" in log
+    assert "BAD_SHARE_LIMIT" in log
     # What was refused is stored all the same, with its reason.
     with on_s3.client() as client:
         stored = client.query("SELECT reason, count() FROM quarantine GROUP BY reason").result_rows

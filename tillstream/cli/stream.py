@@ -20,7 +20,11 @@ def stream(ctx: typer.Context) -> None:
 
     settings: Settings = ctx.obj
     jars: list[Path] = spark_jars(settings)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        force=True,
+    )
     logging.getLogger("py4j").setLevel(logging.WARNING)
     logging.getLogger("kafka").setLevel(logging.WARNING)
     from streaming.run import run_stream
