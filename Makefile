@@ -30,7 +30,7 @@ check: uv java ## Everything CI runs: lint, format, types, layers, tests
 	$(MAKE) test
 
 bench: uv java ## Measure throughput and latency on this machine
-	$(RUN) tillstream bench
+	$(RUN) tillstream bench week
 
 clean: ## Remove what builds and tests left in this folder (never your data)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clickhouse.client import Client, connect
 from clickhouse.writer import insert
@@ -127,7 +128,9 @@ def _shaped(events: "DataFrame", way: Way) -> "DataFrame":
     if way is Way.PARTIALS_ALONE:
         return events.select("topic", "partition", "offset", "arrival", "reason", *KEYS, *_SUMMED)
     # No watermark: it would forget windows and drop the late events that must still repair them.
-    sums = events.where("reason IS NULL").groupBy(*KEYS)
+    # Refused rows have no keys and are left out at the end: a filter here would be pushed below the
+    # decoding, which Spark then repeats for each column that the filter looks at.
+    sums = events.groupBy(*KEYS)
     named = ("`sum(quantity)` AS units", "`sum(revenue)` AS revenue", "`count(1)` AS lines")
     summed = sums.agg({"quantity": "sum", "revenue": "sum", "*": "count"})
     return summed.selectExpr(*KEYS, *named)
@@ -159,7 +162,8 @@ def _partials_alone(client: Client, ids: Mapping[str, UUID]) -> Store:
 
 
 def _replaced(client: Client, _ids: Mapping[str, UUID]) -> Store:
-    def store(windows: pa.Table, batch_id: int) -> None:
+    def store(every: pa.Table, batch_id: int) -> None:
+        windows = every.filter(pc.is_valid(every["store_id"]))
         version = pa.array([batch_id] * windows.num_rows, pa.int64())
         insert(client, STATE_TABLE, _in_seconds(windows.append_column("version", version)))
 

@@ -41,7 +41,7 @@ def week_table(runs: Sequence[WeekRun]) -> Table:
         peak = spread([one.peak_mib for one in used])
         _add(table, f"{service} peak memory ({used[0].memory})", peak, "{:,.0f}", "MiB")
     table.add_section()
-    _add(table, "live batches", spread([float(run.batches) for run in clean]), "{:.0f}", "")
+    _add(table, "live batches", spread([float(run.batches) or None for run in clean]), "{:.0f}", "")
     for step in dict.fromkeys(step for run in clean for step in run.batch_steps_s):
         mean = spread([run.batch_steps_s.get(step) for run in clean])
         _add(table, f"mean batch: {step}", mean, "{:.3f}", "s")

@@ -6,8 +6,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from tillstream.cli import audit, demo, dimensions, rebuild, replay, stack, stream, tail, warehouse
+from tillstream.cli import (
+    audit,
+    bench,
+    demo,
+    dimensions,
+    rebuild,
+    replay,
+    stack,
+    stream,
+    tail,
+    warehouse,
+)
 from tillstream.cli.output import errors
 from tillstream.errors import TillstreamError
 from tillstream.settings import load_settings
@@ -39,6 +51,7 @@ replay.register(app)
 tail.register(app)
 warehouse.register(app)
 dimensions.register(app)
+bench.register(app)
 stream.register(app)
 audit.register(app)
 rebuild.register(app)
@@ -52,9 +65,9 @@ def main() -> None:
     try:
         app()
     except TillstreamError as exc:
-        errors.print(f"[bold red]error:[/] {exc}", soft_wrap=True)
+        errors.print(f"[bold red]error:[/] {escape(str(exc))}", soft_wrap=True)
         if exc.hint:
-            errors.print(f"[bold]try:[/] {exc.hint}", soft_wrap=True)
+            errors.print(f"[bold]try:[/] {escape(exc.hint)}", soft_wrap=True)
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
         errors.print("interrupted")
