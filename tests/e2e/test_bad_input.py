@@ -14,6 +14,7 @@ from producers.topics import ensure_topics
 from tests.builders import good_value, nan_price, with_schema_id
 from tests.contracts_suite.events import old_sale, sale
 from tests.fixtures.platform import Platform, wait_for
+from tillstream.cli.rebuild import Source
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.codec import Codec
 from tillstream.contracts.topics import TOPIC_SPECS, Topic
@@ -192,7 +193,13 @@ def test_a_topic_created_again_loses_nothing_of_its_new_data(
     assert platform.audit().clean
 
 
-def test_the_good_value_builder_is_accepted(platform: Platform, send: Send) -> None:
+def test_a_rebuild_from_the_lake_repeats_every_verdict(platform: Platform, send: Send) -> None:
+    """After all of the above: two incarnations of a topic, duplicates, quarantine, late events."""
+    send(good_value(), key=b"304")
     send(good_value(), key=b"304")
     platform.catch_up()
-    assert platform.audit().clean
+    before = platform.digests()
+    assert before["duplicates"].rows > 0
+    assert before["quarantine"].rows > 0
+    platform.rebuild(Source.LAKE, into="repeated")
+    assert platform.digests("repeated") == before
