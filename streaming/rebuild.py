@@ -116,6 +116,7 @@ def _session(settings: Settings, jars: Sequence[Path]) -> SparkSession:
         jars=jars,
         scratch=settings.home / "spark" / "rebuild",
         driver_memory=settings.stream.driver_memory,
+        java_options=settings.stream.java_options,
         app_name="tillstream-rebuild",
     )
 

@@ -85,6 +85,7 @@ def _run(settings: Settings, *, jars: Sequence[Path]) -> None:
             jars=jars,
             scratch=scratch,
             driver_memory=stream.driver_memory,
+            java_options=stream.java_options,
             app_name="tillstream",
         )
         stack.callback(spark.stop)

@@ -34,17 +34,23 @@ _CONF = {
 
 
 def spark_session(
-    *, master: str, jars: Sequence[Path], scratch: Path, driver_memory: str, app_name: str
+    *,
+    master: str,
+    jars: Sequence[Path],
+    scratch: Path,
+    driver_memory: str,
+    app_name: str,
+    java_options: str = "",
 ) -> SparkSession:
     """A session with Kafka and Avro support. `scratch` holds shuffle files and may be deleted."""
-    java_options = " ".join(
+    all_options = " ".join(
         [
             f"-Dorg.apache.avro.limits.string.maxLength={_MAX_FIELD_BYTES}",
             f"-Dorg.apache.avro.limits.bytes.maxLength={_MAX_FIELD_BYTES}",
             f"-Djava.io.tmpdir={scratch}",
             f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}",
             "-Duser.timezone=UTC",
-            "-XX:+UseParallelGC",
+            java_options,
         ]
     )
     scratch.mkdir(parents=True, exist_ok=True)
@@ -55,8 +61,8 @@ def spark_session(
         .config("spark.local.dir", str(scratch))
         .config("spark.sql.warehouse.dir", str(scratch / "warehouse"))
         .config("spark.driver.memory", driver_memory)
-        .config("spark.driver.extraJavaOptions", java_options)
-        .config("spark.executor.extraJavaOptions", java_options)
+        .config("spark.driver.extraJavaOptions", all_options)
+        .config("spark.executor.extraJavaOptions", all_options)
         .config("spark.driver.host", "127.0.0.1" if master.startswith("local") else "")
     )
     for key, value in _CONF.items():

@@ -91,7 +91,7 @@ def count_wrong(expected: pd.DataFrame, stored: pd.DataFrame) -> int:
     """How many windows are missing, superfluous or different; both as `expected_windows` gives."""
     keys = ["store_id", "product_id", "window_s"]
     both = expected.merge(stored, on=keys, how="outer", suffixes=("", "_stored"), indicator=True)
-    wrong = both["_merge"] == "left_only"
+    wrong = both["_merge"] != "both"
     for name in ("units", "cents", "lines"):
         wrong |= both[name] != both[f"{name}_stored"]
     return int(wrong.sum())

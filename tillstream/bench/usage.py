@@ -108,6 +108,6 @@ def _memory(process: psutil.Process) -> tuple[int, MemoryKind]:
         pss = getattr(process.memory_full_info(), "pss", None)  # Linux alone has it
     except psutil.AccessDenied:
         pss = None
-    if pss:
+    if pss is not None:
         return int(pss), "PSS"
     return int(process.memory_info().rss), "RSS"
