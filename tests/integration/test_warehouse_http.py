@@ -269,11 +269,11 @@ def test_session_check_and_lock(warehouse_server: WarehouseProcess) -> None:
         500, "372",
     )  # fmt: skip
     with ThreadPoolExecutor(1) as other:
-        slow = other.submit(post, warehouse_server, "SELECT sleep(1)", session_id="busy")
-        seen: set[str] = set()
-        while not slow.done():
-            seen.add(code_of(post(warehouse_server, "SELECT 1", session_id="busy"))[1])
-        assert "373" in seen
+        slow = other.submit(post, warehouse_server, "SELECT sleep(2)", session_id="busy")
+        running = "SELECT count() FROM system.processes WHERE query = 'SELECT sleep(2)'"
+        while post(warehouse_server, running).text != "1\n":
+            assert not slow.done(), slow.result().text
+        assert code_of(post(warehouse_server, "SELECT 1", session_id="busy"))[1] == "373"
         assert slow.result().text == "0\n"
 
 

@@ -160,8 +160,7 @@ def _mark(pid: int) -> str | None:
     """What tells this process from any other that ever had the pid; None when it is dead."""
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            _reap(pid)
+        if process.status() == psutil.STATUS_ZOMBIE and _has_ended(pid):
             return None
         return _linux_mark(pid) or f"{process.create_time():.2f}"
     except psutil.NoSuchProcess:
@@ -178,11 +177,18 @@ def _linux_mark(pid: int) -> str | None:
     return f"{boot}:{stat.rpartition(')')[2].split()[19]}"
 
 
-def _reap(pid: int) -> None:
+def _has_ended(pid: int) -> bool:
+    """Whether a zombie is all that is left of a process; reaps it if it is our child.
+
+    Only its first thread may be dead: while the others still end, its files and ports are taken.
+    """
     try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return  # somebody else's child: init reaps it
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:  # somebody else's child: init reaps it
+        try:
+            return len(list(Path(f"/proc/{pid}/task").iterdir())) <= 1
+        except OSError:
+            return True
 
 
 def _rotate(log: Path) -> None:
