@@ -34,7 +34,7 @@ from streaming.sinks import (
     cuts_after,
 )
 from streaming.sources import kafka_records, starting_offsets
-from tillstream.contracts.catalogue import load_catalogue
+from tillstream.contracts.catalogue import Catalogue
 from tillstream.contracts.topics import SOURCE_TOPICS
 from tillstream.errors import IntegrityError, ServiceError
 from tillstream.settings import KafkaSettings, Settings
@@ -49,8 +49,7 @@ LAKE_BATCH_FACTOR = 5
 Store = Callable[[pa.Table, Mapping[str, UUID], int], None]
 
 
-def source_schemas(settings: Settings) -> Schemas:
-    catalogue = load_catalogue(settings.registry)
+def source_schemas(catalogue: Catalogue) -> Schemas:
     return {topic: catalogue.versions(topic) for topic in SOURCE_TOPICS}
 
 

@@ -21,6 +21,7 @@ from streaming.jobs import KafkaJob, live_job, rules_of, source_schemas
 from streaming.session import spark_session
 from streaming.sinks import BatchReport, WarehouseSink
 from streaming.watch import StockWatch
+from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.topics import SOURCE_TOPICS
 from tillstream.errors import ConfigError
 from tillstream.settings import Settings
@@ -50,7 +51,7 @@ def rebuild_from_kafka(
             spark=spark,
             kafka=settings.kafka,
             inspector=inspector,
-            schemas=source_schemas(settings),
+            schemas=source_schemas(load_catalogue(settings.registry)),
             rules=rules_of(settings),
             scratch=settings.home / "spark" / "rebuild-checkpoints",
             max_offsets=settings.stream.max_offsets_per_trigger,
@@ -75,7 +76,8 @@ def rebuild_from_lake(
     """Fill from everything the lake holds, in order of arrival."""
     spark = _session(settings, jars)
     sink = _sink(settings, client)
-    schemas, rules = source_schemas(settings), rules_of(settings)
+    schemas = source_schemas(load_catalogue(settings.registry))
+    rules = rules_of(settings)
     try:
         sink.open()
         tables = read_ranges(

@@ -92,9 +92,11 @@ def _run(settings: Settings, *, jars: Sequence[Path]) -> None:
         client = stack.enter_context(closing(connect(settings.warehouse)))
         inspector = TopicInspector(settings.kafka)
         stack.callback(inspector.close)
-        codec = Codec(load_catalogue(settings.registry))
+        catalogue = load_catalogue(settings.registry)
         key = settings.customer_key.get_secret_value().encode()
-        publisher = stack.enter_context(KafkaPublisher(settings.kafka, codec, customer_key=key))
+        publisher = stack.enter_context(
+            KafkaPublisher(settings.kafka, Codec(catalogue), customer_key=key)
+        )
         watch = StockWatch(client, settings.risk, publisher)
         sink = WarehouseSink(
             client,
@@ -113,7 +115,7 @@ def _run(settings: Settings, *, jars: Sequence[Path]) -> None:
             "spark": spark,
             "kafka": settings.kafka,
             "inspector": inspector,
-            "schemas": source_schemas(settings),
+            "schemas": source_schemas(catalogue),
             "rules": rules_of(settings),
             "scratch": scratch / "checkpoints",
             "accept_loss": stream.accept_loss,

@@ -49,8 +49,6 @@ DECODED = pa.schema(
     ]
 )
 
-COORDINATES = ("topic", "topic_id", "partition", "offset")
-
 # Which columns of DECODED a fact table takes, under the table's own names.
 FACTS: dict[Topic, tuple[str, dict[str, str]]] = {
     Topic.SALES: (

@@ -59,8 +59,8 @@ class Supervisor:
                 job.failure = None
                 query = job.start()
                 self._on_state(job.name, "running", "")
-                if self._wait(job, query):
-                    delay = _FIRST_DELAY_S
+                self._wait(job, query)
+                delay = _FIRST_DELAY_S
             except IntegrityError as exc:
                 self._give_up(job, exc)
             except (TillstreamError, StreamingQueryException, OSError) as exc:
@@ -73,19 +73,18 @@ class Supervisor:
                 delay = min(delay * 2, _LONGEST_DELAY_S)
         self._on_state(job.name, "failed" if self.fatal else "stopped", str(self.fatal or ""))
 
-    def _wait(self, job: Job, query: StreamingQuery) -> bool:
+    def _wait(self, job: Job, query: StreamingQuery) -> None:
         """Until the query ends or we are stopping. Raises what ended it."""
         try:
             while not query.awaitTermination(timeout=int(_POLL_S * 2)):
                 if self._stopping.is_set():
                     with job.busy:
                         query.stop()
-                    return True
+                    return
         except StreamingQueryException:
             if job.failure is not None:
                 raise job.failure from None
             raise
-        return True
 
     def _give_up(self, job: Job, exc: TillstreamError) -> None:
         log.error("%s gave up: %s; try: %s", job.name, exc, exc.hint)

@@ -25,7 +25,7 @@ from tillstream.audit.derived import check_ledger, check_stock, check_windows
 from tillstream.audit.digest import digests
 from tillstream.audit.findings import Check
 from tillstream.contracts.topics import Topic
-from tillstream.settings import LakeSettings, WarehouseSettings
+from tillstream.settings import LakeSettings
 
 pytestmark = pytest.mark.integration
 
@@ -43,13 +43,7 @@ ROWS = (
 def client(warehouse_server: WarehouseProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A warehouse with ROWS in it."""
     monkeypatch.setattr(derived, "_BETWEEN_LOOKS_S", 0.01)
-    settings = WarehouseSettings.model_validate(
-        {
-            "port": warehouse_server.port,
-            "password": warehouse_server.password,
-            "database": f"audit_{uuid4().hex[:12]}",
-        }
-    )
+    settings = warehouse_server.settings(f"audit_{uuid4().hex[:12]}")
     migrate(settings)
     client = connect(settings)
     sink = WarehouseSink(client)

@@ -35,7 +35,6 @@ from tillstream.audit.derived import check_stock, check_windows
 from tillstream.audit.digest import Digest, digests
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ServiceError
-from tillstream.settings import WarehouseSettings
 
 pytestmark = pytest.mark.integration
 
@@ -44,13 +43,7 @@ Row = Mapping[str, Any]
 
 @pytest.fixture(scope="module")
 def database(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    settings = WarehouseSettings.model_validate(
-        {
-            "port": warehouse_server.port,
-            "password": warehouse_server.password,
-            "database": f"sink_{uuid4().hex[:12]}",
-        }
-    )
+    settings = warehouse_server.settings(f"sink_{uuid4().hex[:12]}")
     migrate(settings)
     client = connect(settings)
     yield client

@@ -31,15 +31,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def warehouse(warehouse_server: "WarehouseProcess") -> WarehouseSettings:
-    settings = WarehouseSettings.model_validate(
-        {
-            "host": warehouse_server.host,
-            "port": warehouse_server.port,
-            "user": warehouse_server.user,
-            "password": warehouse_server.password,
-            "database": f"start_{uuid.uuid4().hex}",
-        }
-    )
+    settings = warehouse_server.settings(f"start_{uuid.uuid4().hex}")
     migrate(settings)
     return settings
 

@@ -18,7 +18,7 @@ from tests.fixtures.warehouse import WarehouseProcess
 from tillstream.clock import FakeClock
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ServiceError
-from tillstream.settings import RiskSettings, WarehouseSettings
+from tillstream.settings import RiskSettings
 
 pytestmark = pytest.mark.integration
 
@@ -29,13 +29,7 @@ CLOCK = FakeClock(round((AT + timedelta(days=3000)).timestamp() * 1000))
 
 @pytest.fixture
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    settings = WarehouseSettings.model_validate(
-        {
-            "port": warehouse_server.port,
-            "password": warehouse_server.password,
-            "database": f"watch_{uuid4().hex[:12]}",
-        }
-    )
+    settings = warehouse_server.settings(f"watch_{uuid4().hex[:12]}")
     migrate(settings)
     client = connect(settings)
     yield client

@@ -29,6 +29,7 @@ from streaming.sinks import fact_rows
 from streaming.sources import kafka_records, starting_offsets
 from streaming.velocity import KEYS, velocity
 from tillstream.bench.ways import STATE_TABLE, Way
+from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.topics import Topic
 from tillstream.devstack.jars import spark_jars
 from tillstream.settings import Settings, load_settings
@@ -92,7 +93,8 @@ def drain(
         ends[batch_id] = time.time() - began
 
     records = kafka_records(spark, settings.kafka, starting=starting, max_offsets=batch)
-    events = decode(records, schemas=source_schemas(settings), rules=rules_of(settings))
+    schemas = source_schemas(load_catalogue(settings.registry))
+    events = decode(records, schemas=schemas, rules=rules_of(settings))
     query = (
         _shaped(events, way)
         .writeStream.outputMode("update" if way.state_store else "append")
