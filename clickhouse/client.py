@@ -6,13 +6,11 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from tillstream.errors import ConfigError, ServiceError
+from clickhouse.failures import cannot_connect, require_version
+from tillstream.errors import ConfigError
 from tillstream.settings import WarehouseSettings
 
 __all__ = ["ClickHouseError", "Client", "connect"]
-
-_AUTHENTICATION_FAILED = 516
-_UNKNOWN_DATABASE = 81
 
 # Rows and their tokens must be durable when an insert returns, and one insert must be one block:
 # tokens name whole blocks. Poisoned dates may touch any month, so partitions are not limited.
@@ -33,11 +31,11 @@ def connect(
 ) -> Client:
     """A client on `database` (default: the configured one).
 
-    Raises ConfigError when the server refuses the user or password, ServiceError when there is no
-    server at the configured address.
+    Raises ConfigError when the server refuses the user or password or is too old, ServiceError when
+    it cannot be reached; both name the setting to correct.
     """
     try:
-        return clickhouse_connect.get_client(
+        client = clickhouse_connect.get_client(
             host=warehouse.host,
             port=warehouse.port,
             username=warehouse.user,
@@ -50,28 +48,14 @@ def connect(
             query_retries=0,
             autogenerate_session_id=False,
             settings=_SESSION_SETTINGS,
+            # Compressing costs a writer more than sending a few megabytes a second does.
+            compress=False,
         )
-    except ClickHouseError as exc:
-        raise _explained(exc, warehouse, database or warehouse.database) from exc
-
-
-def _explained(
-    exc: ClickHouseError, warehouse: WarehouseSettings, database: str
-) -> ConfigError | ServiceError:
-    address = f"{warehouse.host}:{warehouse.port}"
-    text = str(exc).splitlines()[0]
-    if f"code: {_AUTHENTICATION_FAILED}" in text:
-        return ConfigError(
-            f"ClickHouse at {address} refused user {warehouse.user!r}",
-            hint="check TILLSTREAM_WAREHOUSE__USER and TILLSTREAM_WAREHOUSE__PASSWORD",
-        )
-    if f"code: {_UNKNOWN_DATABASE}" in text:
-        return ConfigError(
-            f"ClickHouse at {address} has no database {database!r}",
-            hint="create its tables with `tillstream provision`",
-        )
-    reason = "connection refused" if "refused" in text else text
-    return ServiceError(
-        f"ClickHouse at {address} does not answer: {reason}",
-        hint="start it with `tillstream up`, or set TILLSTREAM_WAREHOUSE__HOST and __PORT",
-    )
+    except (ClickHouseError, OSError) as exc:
+        raise cannot_connect(exc, warehouse, database or warehouse.database) from exc
+    try:
+        require_version(str(client.server_version), warehouse)
+    except ConfigError:
+        client.close()
+        raise
+    return client

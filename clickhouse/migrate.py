@@ -13,6 +13,7 @@ from tillstream.settings import WarehouseSettings
 _FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
 _CREATE_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 _CREATE_ANY = re.compile(r"^(CREATE (?:TABLE|VIEW|MATERIALIZED VIEW)) (\w+)", re.MULTILINE)
+_DROP = re.compile(r"^(DROP|TRUNCATE) (TABLE|VIEW) (\w+)$")
 _ENGINE = re.compile(r"ENGINE = (\w*MergeTree)(?:\(([^)]*)\))?")
 
 _ORDER_BY = re.compile(r"ORDER BY (?:\(([^)]*)\)|(\w+))")
@@ -64,6 +65,10 @@ def clustered(statement: str, cluster: str) -> list[str]:
     """
     table = _CREATE_TABLE.match(statement)
     spread = f"ON CLUSTER '{cluster}'"
+    if dropped := _DROP.match(statement):
+        verb, kind, gone = dropped.groups()
+        local_too = [f"{verb} {kind} {gone}_local {spread}"] if kind == "TABLE" else []
+        return [*([] if verb == "TRUNCATE" else [f"{statement} {spread}"]), *local_too]
     if table is None or not _ENGINE.search(statement):
         return [_CREATE_ANY.sub(rf"\1 \2 {spread}", statement, count=1)]
     name = table[1]
@@ -108,8 +113,8 @@ def migrate(
 ) -> tuple[Migration, ...]:
     """Create the database if needed and apply what is pending, in order. Returns what was applied.
 
-    A migration that fails half way is not recorded: its CREATE statements already carried out
-    answer "exists" the next time and are passed over.
+    A migration that fails half way is not recorded: what it already created or dropped is passed
+    over the next time.
     """
     name = database or warehouse.database
     root = connect(warehouse, database="default")
@@ -139,6 +144,7 @@ def _apply(client: Client, migration: Migration, cluster: str | None) -> None:
             text = re.sub(
                 r"^CREATE (TABLE|VIEW|MATERIALIZED VIEW) ", r"CREATE \1 IF NOT EXISTS ", text
             )
+            text = re.sub(r"^DROP (TABLE|VIEW) ", r"DROP \1 IF EXISTS ", text)
             try:
                 client.command(text)
             except ClickHouseError as exc:

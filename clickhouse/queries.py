@@ -8,7 +8,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.external import ExternalData
 
 from clickhouse.client import ClickHouseError, Client
-from tillstream.errors import ServiceError
+from clickhouse.failures import failed
 
 FACT_TABLES = ("fact_sales", "fact_inventory", "price_changes", "customer_events")
 LANDING_TABLES = (*FACT_TABLES, "duplicates", "quarantine")
@@ -50,7 +50,7 @@ def select(
             sql, parameters=parameters, external_data=external, use_strings=True
         )
     except (ClickHouseError, OSError) as exc:
-        raise ServiceError(f"query failed: {exc}") from exc
+        raise failed("query", exc) from exc
 
 
 def command(client: Client, sql: str, *, keys: tuple[pa.Table, str] | None = None) -> None:
@@ -61,7 +61,7 @@ def command(client: Client, sql: str, *, keys: tuple[pa.Table, str] | None = Non
             sql, external_data=external, settings={"deduplicate_insert_select": "disable"}
         )
     except (ClickHouseError, OSError) as exc:
-        raise ServiceError(f"statement failed: {exc}") from exc
+        raise failed("statement", exc) from exc
 
 
 def find_events(client: Client, event_keys: pa.Array) -> pa.Table:
@@ -175,6 +175,17 @@ def repair_derived(client: Client, ranges: Ranges) -> int:
     return int(counted["n"][0].as_py())
 
 
+def items_in(client: Client, ranges: Ranges) -> pa.Table:
+    """Distinct (store_id, product_id) of the sales and movements stored in `ranges`."""
+    union = " UNION ALL ".join(
+        f"SELECT toString(store_id) AS store_id, product_id FROM {_within(table, ranges)}"
+        for table in ("fact_sales", "fact_inventory")
+    )
+    return select(
+        client, f"SELECT DISTINCT store_id, product_id FROM ({union})", keys=_range_keys(ranges)
+    )
+
+
 _WINDOW_KEYS = "store_id String, product_id String, window_start DateTime('UTC')"
 
 
@@ -203,6 +214,15 @@ def repair_velocity(client: Client, windows: pa.Table) -> None:
 
 
 _ITEM_KEYS = "store_id String, product_id String"
+_IN_ITEMS = "item_key IN (SELECT cityHash64(store_id, product_id) FROM keys)"
+
+# The newest report of an item as current_stock_states keeps it; see migration 0004.
+NEWEST_REPORT = (
+    "max(bitOr(bitOr(bitShiftLeft(toUInt256(bitXor(reinterpretAsUInt64(sequence),"
+    " 9223372036854775808)), 192), bitShiftLeft(toUInt256(toUnixTimestamp64Milli(event_time)),"
+    " 128)), bitOr(bitShiftLeft(toUInt256(offset), 64),"
+    " toUInt256(reinterpretAsUInt32(quantity_on_hand)))))"
+)
 
 
 def repair_stock(client: Client, items: pa.Table) -> None:
@@ -210,32 +230,32 @@ def repair_stock(client: Client, items: pa.Table) -> None:
     command(
         client,
         "INSERT INTO current_stock_states"
-        " SELECT store_id, product_id,"
-        " argMaxState(quantity_on_hand, (sequence, event_time, offset)) AS newest,"
-        " max(sequence) AS last_sequence, max(event_time) AS last_moved_at"
+        " SELECT cityHash64(store_id, product_id) AS item_key, store_id, product_id,"
+        f" {NEWEST_REPORT} AS newest"
         " FROM fact_inventory WHERE (store_id, product_id) IN (SELECT * FROM keys)"
-        " GROUP BY store_id, product_id",
+        " GROUP BY item_key, store_id, product_id",
         keys=(items, _ITEM_KEYS),
     )
 
 
 def stock_and_sales(client: Client, items: pa.Table, *, since_s: int) -> pa.Table:
-    """For each of `items` with known stock: on_hand, and units and revenue sold since `since_s`
-    (seconds since 1970); and its demand prior, null where there is none."""
+    """For each of `items` with known stock: on_hand, and units and revenue sold since the UTC day
+    of `since_s` (seconds since 1970) began; and its demand prior, null where there is none."""
     return select(
         client,
         "SELECT toString(s.store_id) AS store_id, s.product_id AS product_id,"
         " s.on_hand AS on_hand, v.units AS units, toFloat64(v.revenue) AS revenue,"
         " p.daily_units AS daily_units, p.dispersion AS dispersion,"
         " p.lead_time_days AS lead_time_days, p.known AS has_prior"
-        " FROM (SELECT store_id, product_id, argMaxMerge(newest) AS on_hand"
-        "  FROM current_stock_states WHERE (store_id, product_id) IN (SELECT * FROM keys)"
-        "  GROUP BY store_id, product_id) AS s"
-        " LEFT JOIN (SELECT store_id, product_id, sum(units) AS units, sum(revenue) AS revenue"
-        "  FROM velocity_5m_sums WHERE (store_id, product_id) IN (SELECT * FROM keys)"
-        f"  AND window_start >= toDateTime({since_s}, 'UTC')"
-        "  GROUP BY store_id, product_id) AS v"
-        " ON v.store_id = s.store_id AND v.product_id = s.product_id"
+        " FROM (SELECT item_key, store_id, product_id,"
+        "  reinterpretAsInt32(toUInt32(bitAnd(max(newest), 4294967295))) AS on_hand"
+        f"  FROM current_stock_states WHERE {_IN_ITEMS}"
+        "  GROUP BY item_key, store_id, product_id) AS s"
+        " LEFT JOIN (SELECT item_key, store_id, product_id, sum(units) AS units,"
+        f"  sum(revenue) AS revenue FROM item_sales_daily WHERE {_IN_ITEMS}"
+        f"  AND day >= toDate(toDateTime({since_s}, 'UTC'))"
+        "  GROUP BY item_key, store_id, product_id) AS v"
+        " ON v.item_key = s.item_key AND v.store_id = s.store_id AND v.product_id = s.product_id"
         " LEFT JOIN (SELECT store_id, product_id, daily_units, dispersion, lead_time_days,"
         "  1 AS known FROM demand_prior FINAL"
         "  WHERE (store_id, product_id) IN (SELECT * FROM keys)) AS p"

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from clickhouse.client import ClickHouseError, Client
-from tillstream.errors import ServiceError
+from clickhouse.failures import failed
+from tillstream.telemetry.clients import insert_measured
 
 
 def insert(client: Client, table: str, rows: pa.Table, *, token: str | None = None) -> int:
@@ -27,7 +28,8 @@ def insert(client: Client, table: str, rows: pa.Table, *, token: str | None = No
         settings["insert_deduplication_token"] = f"{table}:{token}"
     single_block = rows.combine_chunks()
     try:
-        client.insert_arrow(table, single_block, settings=settings)
+        with insert_measured(table, rows.num_rows):
+            client.insert_arrow(table, single_block, settings=settings)
     except (ClickHouseError, OSError) as exc:
-        raise ServiceError(f"insert of {rows.num_rows} rows into {table} failed: {exc}") from exc
+        raise failed(f"insert of {rows.num_rows} rows into {table}", exc) from exc
     return int(rows.num_rows)

@@ -1,14 +1,14 @@
-"""The two queries of the stream, assembled: sources, decoding, sinks, triggers, checkpoints."""
+"""The query of the stream, assembled: source, decoding, where batches go, triggers, checkpoints."""
 
 import itertools
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 from uuid import UUID
 
 import pyarrow as pa
@@ -17,23 +17,18 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from clickhouse import queries
 from clickhouse.client import Client
-from clickhouse.writer import insert
-from lake.archive import RECORD_SCHEMA, archive
+from lake.archive import archive
 from lake.client import Lake
-from lake.coverage import coverage
 from producers.topics import TopicInspector
-from streaming.batch import offset_ranges, with_topic_ids
+from streaming.archiving import Archiver, as_records
+from streaming.batch import OffsetRange, offset_ranges, with_topic_ids
 from streaming.decode import Schemas, decode
+from streaming.landing import Stopwatch
+from streaming.lane import Lane
+from streaming.rows import LIVE
 from streaming.schemas import Rules
-from streaming.sinks import (
-    LIVE,
-    BatchReport,
-    TopicRecreated,
-    WarehouseSink,
-    commit_rows,
-    cuts_after,
-)
-from streaming.sources import kafka_records, starting_offsets
+from streaming.sinks import BatchReport, TopicRecreated, WarehouseSink
+from streaming.sources import kafka_records, recorded_ranges, starting_offsets
 from tillstream.contracts.catalogue import Catalogue
 from tillstream.contracts.topics import SOURCE_TOPICS
 from tillstream.errors import IntegrityError, ServiceError
@@ -41,12 +36,8 @@ from tillstream.settings import KafkaSettings, Settings
 
 log = logging.getLogger("tillstream.stream")
 
-LAKE = "lake"
-# The lake is written seldom and in large objects, so its batches may be larger.
-LAKE_BATCH_FACTOR = 5
-
-# Stores one decoded batch whose topics have these UUIDs.
-Store = Callable[[pa.Table, Mapping[str, UUID], int], None]
+# A gap of the lake is read from Kafka in pieces of this many records.
+_GAP_RECORDS = 250_000
 
 
 def source_schemas(catalogue: Catalogue) -> Schemas:
@@ -58,6 +49,26 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(max_future_s=settings.stream.max_future_s, oldest_event=oldest)
 
 
+class Destination(Protocol):
+    """Where decoded batches go."""
+
+    @property
+    def failure(self) -> Exception | None:
+        """What went wrong since `open`, for those who do not `put`."""
+
+    def open(self) -> list[queries.Cut]:
+        """Put right what an interruption left; returns from where to read on."""
+
+    def starts(self, starting: Mapping[tuple[str, int], int]) -> None:
+        """Reading begins at these offsets, by topic_id and partition."""
+
+    def put(self, frame: DataFrame, ids: Mapping[str, UUID], batch_id: int) -> None:
+        """Take a batch; it may be stored only later. Raises what went wrong with earlier ones."""
+
+    def settle(self) -> None:
+        """Wait until everything taken is stored."""
+
+
 @dataclass(slots=True)
 class KafkaJob:
     """A query over the source topics. Each start begins at what the warehouse says is stored and
@@ -65,46 +76,41 @@ class KafkaJob:
 
     name: str
     spark: SparkSession
-    kafka: KafkaSettings
-    inspector: TopicInspector
-    schemas: Schemas
-    rules: Rules
+    source: "Source"
     scratch: Path
     max_offsets: int
-    trigger_s: float
-    cuts: Callable[[], list[queries.Cut]]
-    prepare: Callable[[], None]
-    store: Store
+    destination: Destination
+    trigger_s: float = 0.0
     accept_loss: bool = False
     once: bool = False
-    failure: Exception | None = None
     busy: threading.Lock = field(default_factory=threading.Lock)
+    _failure: Exception | None = None
     _starts: "itertools.count[int]" = field(default_factory=itertools.count)
 
+    @property
+    def failure(self) -> Exception | None:
+        """What a batch raised; Spark itself only passes on its text."""
+        return self._failure or self.destination.failure
+
     def start(self) -> StreamingQuery:
-        topics = [topic.value for topic in SOURCE_TOPICS]
-        ids = self.inspector.topic_ids(topics)
-        if absent := [topic for topic in topics if topic not in ids]:
-            # Going on without it would never notice that it was created later.
-            raise ServiceError(
-                f"topic {', '.join(absent)} does not exist", hint="run `tillstream provision`"
-            )
-        self.prepare()
-        names = {topic: str(topic_id) for topic, topic_id in ids.items()}
-        starting = starting_offsets(
-            self.inspector.offset_ranges(topics),
-            names,
-            self.cuts(),
-            accept_loss=self.accept_loss,
-        )
+        self._failure = None
+        ids = self.source.topic_ids()
+        starting = self.source.starting(self.destination.open(), accept_loss=self.accept_loss)
         log.info("%s starts at %s", self.name, starting)
+        self.destination.starts(
+            {
+                (str(ids[topic]), int(partition)): offset
+                for topic, partitions in starting.items()
+                for partition, offset in partitions.items()
+            }
+        )
         records = kafka_records(
-            self.spark, self.kafka, starting=starting, max_offsets=self.max_offsets
+            self.spark, self.source.kafka, starting=starting, max_offsets=self.max_offsets
         )
         checkpoint = self.scratch / f"{self.name}-{next(self._starts)}"
         shutil.rmtree(checkpoint, ignore_errors=True)
         writer = (
-            decode(records, schemas=self.schemas, rules=self.rules)
+            self.source.decoded(records)
             .writeStream.queryName(self.name)
             .option("checkpointLocation", checkpoint.as_uri())
             .foreachBatch(self._batch(ids))
@@ -113,20 +119,53 @@ class KafkaJob:
             return writer.trigger(availableNow=True).start()
         return writer.trigger(processingTime=f"{self.trigger_s} seconds").start()
 
+    def settle(self) -> None:
+        self.destination.settle()
+
     def _batch(self, ids: Mapping[str, UUID]) -> Callable[[DataFrame, int], None]:
-        def write(frame: DataFrame, batch_id: int) -> None:
+        def put(frame: DataFrame, batch_id: int) -> None:
             with self.busy:
                 try:
-                    decoded = frame.toArrow()
-                    self._still_the_same(ids)
-                    self.store(decoded, ids, batch_id)
+                    self.destination.put(frame, ids, batch_id)
                 except Exception as exc:
-                    self.failure = exc
+                    self._failure = exc
                     raise
 
-        return write
+        return put
 
-    def _still_the_same(self, ids: Mapping[str, UUID]) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The source topics in Kafka, and how their records are decoded."""
+
+    kafka: KafkaSettings
+    inspector: TopicInspector
+    schemas: Schemas
+    rules: Rules
+
+    def topic_ids(self) -> dict[str, UUID]:
+        """Raises ServiceError when a topic is missing: going on without it would never notice
+        that it was created later."""
+        topics = [topic.value for topic in SOURCE_TOPICS]
+        ids = self.inspector.topic_ids(topics)
+        if absent := [topic for topic in topics if topic not in ids]:
+            raise ServiceError(
+                f"topic {', '.join(absent)} does not exist", hint="run `tillstream provision`"
+            )
+        return ids
+
+    def starting(
+        self, cuts: Sequence[queries.Cut], *, accept_loss: bool
+    ) -> dict[str, dict[str, int]]:
+        ids = self.topic_ids()
+        names = {topic: str(topic_id) for topic, topic_id in ids.items()}
+        ranges = self.inspector.offset_ranges(list(ids))
+        return starting_offsets(ranges, names, cuts, accept_loss=accept_loss)
+
+    def decoded(self, records: DataFrame) -> DataFrame:
+        return decode(records, schemas=self.schemas, rules=self.rules)
+
+    def must_still_be(self, ids: Mapping[str, UUID]) -> None:
         """Asked after reading: if no id has changed by now, every record read came from the topic
         we think it did, since an id never comes back."""
         now = self.inspector.topic_ids(list(ids))
@@ -135,76 +174,120 @@ class KafkaJob:
             raise TopicRecreated(f"{', '.join(changed)} was deleted and created again")
 
 
-def live_job(
-    *, client: Client, sink: WarehouseSink, on_report: Callable[[BatchReport], None]
-) -> dict[str, Any]:
-    """The parts of a KafkaJob that fill the warehouse."""
+class DriverDestination:
+    """Gathers each batch on the driver: the quickest way as long as one process can hold and send
+    it. The warehouse is written while Spark decodes the next batch."""
 
-    def store(decoded: pa.Table, ids: Mapping[str, UUID], batch_id: int) -> None:
-        on_report(sink.write(decoded, ids, batch_id=batch_id))
+    def __init__(
+        self,
+        client: Client,
+        source: Source,
+        sink: WarehouseSink,
+        *,
+        archiver: Archiver | None = None,
+        on_report: Callable[[BatchReport], None],
+    ) -> None:
+        self._client = client
+        self._source = source
+        self._sink = sink
+        self._archiver = archiver
+        self._on_report = on_report
+        self._lane = Lane[_Decoded]("warehouse", self._store)
 
+    @property
+    def failure(self) -> Exception | None:
+        return self._lane.failure or (self._archiver.fatal if self._archiver else None)
+
+    def open(self) -> list[queries.Cut]:
+        self._lane.reset()
+        self._sink.open()
+        return queries.committed_cuts(self._client, LIVE)
+
+    def starts(self, starting: Mapping[tuple[str, int], int]) -> None:
+        if self._archiver:
+            self._archiver.open(starting)
+
+    def put(self, frame: DataFrame, ids: Mapping[str, UUID], batch_id: int) -> None:
+        clock = Stopwatch()
+        decoded = frame.toArrow()
+        clock.lap("decode")
+        self._source.must_still_be(ids)
+        if self._archiver:
+            if self._archiver.fatal:
+                raise self._archiver.fatal
+            self._archiver.put(decoded, ids)
+        clock.lap("archive")
+        self._lane.put(_Decoded(decoded, ids, batch_id, clock))
+
+    def settle(self) -> None:
+        self._lane.settle()
+        self._sink.settle()
+
+    def close(self) -> None:
+        self._lane.close()
+        if self._archiver:
+            self._archiver.close()
+
+    def _store(self, batch: "_Decoded") -> None:
+        batch.clock.lap("queue")
+        report = self._sink.write(batch.rows, batch.ids, batch_id=batch.batch_id)
+        report.seconds = {**batch.clock.seconds, **report.seconds}
+        self._on_report(report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    rows: pa.Table
+    ids: Mapping[str, UUID]
+    batch_id: int
+    clock: Stopwatch
+
+
+def fill_from_kafka(
+    spark: SparkSession, source: Source, lake: Lake
+) -> Callable[[Sequence[OffsetRange]], Iterator[tuple[OffsetRange, ...]]]:
+    """What the archiver needs to fill its gaps, piece by piece, through the driver."""
+
+    def fill(gaps: Sequence[OffsetRange]) -> Iterator[tuple[OffsetRange, ...]]:
+        ids = source.topic_ids()
+        for piece in in_pieces(gaps, records=_GAP_RECORDS):
+            frame = source.decoded(recorded_ranges(spark, source.kafka, piece))
+            records = frame.toArrow()
+            source.must_still_be(ids)
+            records = with_topic_ids(records, ids)
+            archive(lake, as_records(records))
+            yield offset_ranges(records)
+
+    return fill
+
+
+def places(
+    source: Source, cuts: Sequence[queries.Cut], *, accept_loss: bool
+) -> dict[tuple[str, str, int], int]:
+    """Where to go on, by topic, topic_id and partition."""
+    ids = source.topic_ids()
+    starting = source.starting(cuts, accept_loss=accept_loss)
     return {
-        "cuts": lambda: queries.committed_cuts(client, LIVE),
-        "prepare": sink.open,
-        "store": store,
+        (topic, str(ids[topic]), int(partition)): offset
+        for topic, partitions in starting.items()
+        for partition, offset in partitions.items()
     }
 
 
-def lake_job(
-    *, client: Client, lake: Lake, on_report: Callable[[BatchReport], None]
-) -> dict[str, Any]:
-    """The parts of a KafkaJob that fill the lake. What is archived is what the lake lists; the
-    commits in the warehouse only spare others from listing it, and are renewed at each start."""
-
-    def cuts() -> list[queries.Cut]:
-        found = archived_cuts(lake, queries.committed_cuts(client, LAKE))
-        insert(client, "stream_commits", commit_rows(LAKE, found, batch_id=-1))
-        return found
-
-    def store(decoded: pa.Table, ids: Mapping[str, UUID], batch_id: int) -> None:
-        if decoded.num_rows == 0:
-            return
-        records = with_topic_ids(decoded, ids)
-        written = archive(lake, as_records(records))
-        ends = cuts_after(offset_ranges(records))
-        insert(client, "stream_commits", commit_rows(LAKE, ends, batch_id=batch_id))
-        on_report(BatchReport(batch_id, counted=sum(one.rows for one in written)))
-
-    return {
-        "cuts": cuts,
-        "prepare": lake.check,
-        "store": store,
-    }
-
-
-def archived_cuts(lake: Lake, committed: list[queries.Cut]) -> list[queries.Cut]:
-    """How far each partition is archived without a gap, at least as far as was committed.
-
-    Beginning where the objects end, not where the last commit was, keeps a retry from writing
-    objects that overlap.
-    """
-    found = {(cut.topic_id, cut.partition): cut for cut in committed}
-    for held in coverage(lake).partitions:
-        key = (held.partition.topic_id, held.partition.number)
-        floor = found[key].next_offset if key in found else held.ranges[0].first
-        for piece in held.ranges:
-            if piece.first <= floor <= piece.last:
-                floor = piece.last + 1
-        found[key] = queries.Cut(held.partition.topic.value, key[0], key[1], floor)
-    return list(found.values())
-
-
-def as_records(decoded: pa.Table) -> pa.Table:
-    """Decoded rows in the lake's layout: the record as received first, then what it says."""
-    first = list(RECORD_SCHEMA.names)
-    arrival = decoded["arrival"].cast(pa.timestamp("ms", tz="UTC"), safe=False)
-    at = decoded.schema.get_field_index("arrival")
-    table = decoded.set_column(at, "arrival", arrival)
-    rest = [name for name in table.column_names if name not in first]
-    return pa.table(
-        [table[name] for name in (*first, *rest)],
-        schema=pa.schema([*RECORD_SCHEMA, *(table.schema.field(name) for name in rest)]),
-    )
+def in_pieces(gaps: Sequence[OffsetRange], *, records: int) -> Iterator[list[OffsetRange]]:
+    """The same ranges, cut so that no piece has more than about `records` records."""
+    left = list(gaps)
+    while left:
+        share = max(records // len(left), 1)
+        yield [
+            OffsetRange(g.topic, g.topic_id, g.partition, g.first, min(g.first + share - 1, g.last))
+            for g in left
+        ]
+        left = [
+            OffsetRange(g.topic, g.topic_id, g.partition, g.first + share, g.last)
+            for g in left
+            if g.first + share <= g.last
+        ]
 
 
 @dataclass(slots=True)

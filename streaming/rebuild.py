@@ -16,8 +16,9 @@ from clickhouse.client import Client
 from lake.client import Lake
 from lake.reader import read_ranges
 from producers.topics import TopicInspector
+from streaming.anomalies import AnomalyMarks
 from streaming.decode import decode
-from streaming.jobs import KafkaJob, live_job, rules_of, source_schemas
+from streaming.jobs import DriverDestination, KafkaJob, Source, rules_of, source_schemas
 from streaming.session import spark_session
 from streaming.sinks import BatchReport, WarehouseSink
 from streaming.watch import StockWatch
@@ -45,26 +46,27 @@ def rebuild_from_kafka(
     spark = _session(settings, jars)
     sink = _sink(settings, client)
     inspector = TopicInspector(settings.kafka)
+    schemas = source_schemas(load_catalogue(settings.registry))
+    source = Source(settings.kafka, inspector, schemas, rules_of(settings))
+    destination = DriverDestination(client, source, sink, on_report=on_report)
     try:
         job = KafkaJob(
             name="rebuild",
             spark=spark,
-            kafka=settings.kafka,
-            inspector=inspector,
-            schemas=source_schemas(load_catalogue(settings.registry)),
-            rules=rules_of(settings),
+            source=source,
             scratch=settings.home / "spark" / "rebuild-checkpoints",
             max_offsets=settings.stream.max_offsets_per_trigger,
-            trigger_s=0,
+            destination=destination,
             once=True,
-            **live_job(client=client, sink=sink, on_report=on_report),
         )
         query = job.start()
         try:
             query.awaitTermination()
+            job.settle()
         except Exception as exc:
             raise (job.failure or exc) from None
     finally:
+        destination.close()
         inspector.close()
         sink.close()
         spark.stop()
@@ -127,5 +129,5 @@ def _sink(settings: Settings, client: Client) -> WarehouseSink:
     return WarehouseSink(
         client,
         deduplicate=settings.stream.deduplicate,
-        followers=(StockWatch(client, settings.risk, publisher=None),),
+        followers=(AnomalyMarks(client), StockWatch(client, settings.risk, publisher=None)),
     )

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,29 @@ from clickhouse.client import connect
 from lake.client import connect as connect_lake
 from producers.kafka_publisher import KafkaPublisher
 from producers.topics import TopicInspector
+from streaming.anomalies import AnomalyMarks
+from streaming.archiving import LAKE, Archiver
+from streaming.failures import why
 from streaming.jobs import (
-    LAKE,
-    LAKE_BATCH_FACTOR,
     BadShare,
+    DriverDestination,
     KafkaJob,
-    lake_job,
-    live_job,
+    Source,
+    fill_from_kafka,
+    places,
     rules_of,
     source_schemas,
 )
 from streaming.outbox import QuarantineOutbox
-from streaming.session import spark_session
-from streaming.sinks import LIVE, BatchReport, WarehouseSink
+from streaming.rows import LIVE
+from streaming.session import java_lives, spark_session, stop_session
+from streaming.sinks import BatchReport, WarehouseSink
 from streaming.supervise import Supervisor
 from streaming.watch import StockWatch
 from streaming.writer_lock import only_writer
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.codec import Codec
+from tillstream.errors import TillstreamError
 from tillstream.settings import Settings
 
 log = logging.getLogger("tillstream.stream")
@@ -65,17 +70,25 @@ class StateFile:
         totals = self.state.get("totals", {"counted": 0, "duplicates": 0, "refused": 0})
         for name in totals:
             totals[name] += getattr(report, name)
-        self.update(totals=totals, last_batch=asdict(report))
+        last = {
+            name: getattr(report, name)
+            for name in ("batch_id", "counted", "duplicates", "refused", "seconds")
+        }
+        self.update(totals=totals, last_batch=last)
 
 
 def run_stream(settings: Settings, *, jars: Sequence[Path]) -> None:
     """Run until SIGTERM or SIGINT. Raises IntegrityError when the stream must not go on."""
-    with only_writer(settings.home, settings.warehouse.database):
-        _run(settings, jars=jars)
-
-
-def _run(settings: Settings, *, jars: Sequence[Path]) -> None:
     state = StateFile(settings.home / "run" / "stream.json")
+    with only_writer(settings.home, settings.warehouse.database):
+        try:
+            _run(settings, state, jars=jars)
+        except TillstreamError as exc:
+            state.update(state="failed", reason=why(exc))
+            raise
+
+
+def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
     state.update(pid=os.getpid(), state="starting", queries={}, started_at=time.time())
     stream = settings.stream
     scratch = settings.home / "spark"
@@ -88,7 +101,7 @@ def _run(settings: Settings, *, jars: Sequence[Path]) -> None:
             java_options=stream.java_options,
             app_name="tillstream",
         )
-        stack.callback(spark.stop)
+        stack.callback(stop_session, spark)
         client = stack.enter_context(closing(connect(settings.warehouse)))
         inspector = TopicInspector(settings.kafka)
         stack.callback(inspector.close)
@@ -97,11 +110,15 @@ def _run(settings: Settings, *, jars: Sequence[Path]) -> None:
         publisher = stack.enter_context(
             KafkaPublisher(settings.kafka, Codec(catalogue), customer_key=key)
         )
-        watch = StockWatch(client, settings.risk, publisher)
+        source = Source(settings.kafka, inspector, source_schemas(catalogue), rules_of(settings))
         sink = WarehouseSink(
             client,
             deduplicate=stream.deduplicate,
-            followers=(QuarantineOutbox(publisher), watch),
+            followers=(
+                QuarantineOutbox(publisher),
+                AnomalyMarks(client),
+                StockWatch(client, settings.risk, publisher, background=True),
+            ),
         )
         stack.callback(sink.close)
         bad_share = BadShare(stream.bad_share_limit, stream.bad_share_min_events)
@@ -111,34 +128,31 @@ def _run(settings: Settings, *, jars: Sequence[Path]) -> None:
             state.batch(report)
             bad_share(report)
 
-        common: dict[str, Any] = {
-            "spark": spark,
-            "kafka": settings.kafka,
-            "inspector": inspector,
-            "schemas": source_schemas(catalogue),
-            "rules": rules_of(settings),
-            "scratch": scratch / "checkpoints",
-            "accept_loss": stream.accept_loss,
-        }
+        lake = connect_lake(settings.lake, url=settings.lake_url)
+        archiver = Archiver(
+            client,
+            lake,
+            trigger_s=stream.lake_trigger_s,
+            fill=fill_from_kafka(spark, source, lake),
+            starting_at=lambda cuts: places(source, cuts, accept_loss=stream.accept_loss),
+            on_report=lambda report: log_batch(LAKE, report),
+            on_state=state.query,
+        )
+        destination = DriverDestination(client, source, sink, archiver=archiver, on_report=on_live)
+        stack.callback(destination.close)
         live = KafkaJob(
             name=LIVE,
+            spark=spark,
+            source=source,
+            scratch=scratch / "checkpoints",
             max_offsets=stream.max_offsets_per_trigger,
+            destination=destination,
             trigger_s=stream.trigger_ms / 1000,
-            **common,
-            **live_job(client=client, sink=sink, on_report=on_live),
+            accept_loss=stream.accept_loss,
         )
-        archive = KafkaJob(
-            name=LAKE,
-            max_offsets=stream.max_offsets_per_trigger * LAKE_BATCH_FACTOR,
-            trigger_s=stream.lake_trigger_s,
-            **common,
-            **lake_job(
-                client=client,
-                lake=connect_lake(settings.lake, url=settings.lake_url),
-                on_report=lambda report: log_batch(LAKE, report),
-            ),
+        supervisor = Supervisor(
+            [live], on_state=state.query, engine_lives=lambda: java_lives(spark)
         )
-        supervisor = Supervisor([live, archive], on_state=state.query)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop())
         supervisor.run()

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 _MAX_FIELD_BYTES = 1 << 20
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")
+_LOG4J_JSON = Path(__file__).with_name("log4j2-json.properties")
 
 _CONF = {
     "spark.ui.enabled": "false",
@@ -33,6 +34,18 @@ _CONF = {
 }
 
 
+def java_lives(spark: SparkSession) -> bool:
+    """Whether the Java process behind a session runs. A session does not outlive it."""
+    process = getattr(spark.sparkContext._gateway, "proc", None)
+    return process is None or process.poll() is None
+
+
+def stop_session(spark: SparkSession) -> None:
+    """Stop a session; nothing is left to stop when its Java process died."""
+    if java_lives(spark):
+        spark.stop()
+
+
 def spark_session(
     *,
     master: str,
@@ -41,14 +54,16 @@ def spark_session(
     driver_memory: str,
     app_name: str,
     java_options: str = "",
+    json_log: bool = False,
 ) -> SparkSession:
     """A session with Kafka and Avro support. `scratch` holds shuffle files and may be deleted."""
+    log4j = (_LOG4J, _LOG4J_JSON) if json_log else (_LOG4J,)
     all_options = " ".join(
         [
             f"-Dorg.apache.avro.limits.string.maxLength={_MAX_FIELD_BYTES}",
             f"-Dorg.apache.avro.limits.bytes.maxLength={_MAX_FIELD_BYTES}",
             f"-Djava.io.tmpdir={scratch}",
-            f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}",
+            f"-Dlog4j2.configurationFile={','.join(path.as_uri() for path in log4j)}",
             "-Duser.timezone=UTC",
             java_options,
         ]

@@ -1,11 +1,12 @@
 """Reading Kafka: from where, how much, with which credentials."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 
 from clickhouse.queries import Cut
+from streaming.batch import OffsetRange
 from tillstream.errors import IntegrityError, ServiceError
 from tillstream.settings import KafkaSettings
 
@@ -68,23 +69,50 @@ def kafka_records(
     return spark.readStream.format("kafka").options(**options).load()
 
 
+def recorded_ranges(
+    spark: SparkSession, kafka: KafkaSettings, ranges: Sequence[OffsetRange]
+) -> DataFrame:
+    """The records of `ranges`, which must lie in Kafka still. Not a stream."""
+    starting: Starting = {}
+    ending: Starting = {}
+    for r in ranges:
+        starting.setdefault(r.topic, {})[str(r.partition)] = r.first
+        ending.setdefault(r.topic, {})[str(r.partition)] = r.last + 1
+    assigned = {topic: [int(p) for p in partitions] for topic, partitions in starting.items()}
+    options = {
+        **connection_options(kafka),
+        "assign": json.dumps(assigned),
+        "startingOffsets": json.dumps(starting),
+        "endingOffsets": json.dumps(ending),
+        "failOnDataLoss": "true",
+        "kafka.max.partition.fetch.bytes": str(8 << 20),
+    }
+    return spark.read.format("kafka").options(**options).load()
+
+
 def connection_options(kafka: KafkaSettings) -> dict[str, str]:
+    """Spark's options for the connection that kafka-python makes of the same settings."""
     options = {
         "kafka.bootstrap.servers": kafka.bootstrap,
         "kafka.security.protocol": kafka.security_protocol,
     }
-    if kafka.sasl_mechanism and kafka.username and kafka.password:
+    if kafka.security_protocol.startswith("SASL") and kafka.password:
         module = (
             "org.apache.kafka.common.security.plain.PlainLoginModule"
             if kafka.sasl_mechanism == "PLAIN"
             else "org.apache.kafka.common.security.scram.ScramLoginModule"
         )
-        password = kafka.password.get_secret_value().replace("\\", "\\\\").replace('"', '\\"')
         options["kafka.sasl.mechanism"] = kafka.sasl_mechanism
         options["kafka.sasl.jaas.config"] = (
-            f'{module} required username="{kafka.username}" password="{password}";'
+            f"{module} required username={_quoted(kafka.username or '')} "
+            f"password={_quoted(kafka.password.get_secret_value())};"
         )
     if kafka.ca_file:
         options["kafka.ssl.truststore.type"] = "PEM"
         options["kafka.ssl.truststore.location"] = str(kafka.ca_file)
     return options
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

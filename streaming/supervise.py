@@ -5,10 +5,12 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from py4j.protocol import Py4JError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
-from tillstream.errors import IntegrityError, TillstreamError
+from streaming.failures import why
+from tillstream.errors import IntegrityError, ServiceError, TillstreamError
 
 log = logging.getLogger("tillstream.stream")
 
@@ -21,22 +23,35 @@ class Job(Protocol):
     """A query that can be started any number of times."""
 
     name: str
-    # What the batch function raised; Spark itself only passes on its text.
-    failure: Exception | None
-    # Held while a batch is under way.
+    # Held while a batch is taken.
     busy: threading.Lock
 
+    @property
+    def failure(self) -> Exception | None:
+        """What went wrong since the start; Spark itself only passes on its text."""
+
     def start(self) -> StreamingQuery: ...
+
+    def settle(self) -> None:
+        """Wait until every batch taken is stored."""
 
 
 class Supervisor:
     """Runs jobs, each on a thread of its own, until stopped. One job's trouble (the lake is down)
-    does not stop another. An IntegrityError is final: it stops all and is kept in `fatal`."""
+    does not stop another. An IntegrityError is final, and so is a Java process that died
+    (`engine_lives`), without which no query can start: it stops all and is kept in `fatal`."""
 
-    def __init__(self, jobs: list[Job], *, on_state: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self,
+        jobs: list[Job],
+        *,
+        on_state: Callable[[str, str, str], None],
+        engine_lives: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.fatal: TillstreamError | None = None
         self._stopping = threading.Event()
         self._on_state = on_state
+        self._engine_lives = engine_lives
         self._threads = [
             threading.Thread(target=self._keep, args=(job,), name=job.name) for job in jobs
         ]
@@ -56,17 +71,19 @@ class Supervisor:
         delay = _FIRST_DELAY_S
         while not self._stopping.is_set():
             try:
-                job.failure = None
                 query = job.start()
                 self._on_state(job.name, "running", "")
                 self._wait(job, query)
                 delay = _FIRST_DELAY_S
             except IntegrityError as exc:
                 self._give_up(job, exc)
-            except (TillstreamError, StreamingQueryException, OSError) as exc:
+            except (TillstreamError, StreamingQueryException, Py4JError, OSError) as exc:
                 if self._stopping.is_set():
                     break
-                reason = first_line(exc)
+                if not self._engine_lives():
+                    self._give_up(job, _engine_died())
+                    continue
+                reason = why(exc)
                 log.warning("%s stopped: %s; trying again in %.0f s", job.name, reason, delay)
                 self._on_state(job.name, "retrying", reason)
                 self._stopping.wait(delay)
@@ -74,17 +91,21 @@ class Supervisor:
         self._on_state(job.name, "failed" if self.fatal else "stopped", str(self.fatal or ""))
 
     def _wait(self, job: Job, query: StreamingQuery) -> None:
-        """Until the query ends or we are stopping. Raises what ended it."""
+        """Until the query ends, or we are stopping. Raises what ended it."""
         try:
             while not query.awaitTermination(timeout=int(_POLL_S * 2)):
-                if self._stopping.is_set():
+                # Batches are stored behind the query's back, and an idle one would never learn.
+                if self._stopping.is_set() or job.failure:
                     with job.busy:
                         query.stop()
-                    return
+                    break
+            job.settle()
         except StreamingQueryException:
             if job.failure is not None:
                 raise job.failure from None
             raise
+        if job.failure:
+            raise job.failure
 
     def _give_up(self, job: Job, exc: TillstreamError) -> None:
         log.error("%s gave up: %s; try: %s", job.name, exc, exc.hint)
@@ -92,5 +113,8 @@ class Supervisor:
         self._stopping.set()
 
 
-def first_line(exc: BaseException) -> str:
-    return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:300]
+def _engine_died() -> ServiceError:
+    return ServiceError(
+        "Spark's Java process died",
+        hint="start the stream again with `tillstream up`; it goes on where it was",
+    )

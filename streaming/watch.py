@@ -1,7 +1,7 @@
 """Stock-out risk and restock alerts, refreshed for every shelf that a batch touched."""
 
+import threading
 import time
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -16,13 +16,16 @@ from streaming import risk as model
 from streaming.alerts import Item, Reading, Transition, transitions
 from streaming.batch import Batch
 from streaming.enrich import Dimensions
+from streaming.lane import Lane
 from streaming.money import from_units
+from streaming.rows import LIVE, commit_rows
 from streaming.schemas import MONEY
-from streaming.stock import earliest_event_ms, latest_event_ms, touched_items
+from streaming.stock import Touched
 from tillstream.clock import Clock, SystemClock
 from tillstream.contracts.topics import Topic
 from tillstream.settings import RiskSettings
 
+WATCH = "watch"
 _DAY_MS = 86_400_000
 # Events this close to the wall clock are happening now, not being replayed.
 _LIVE_WITHIN_MS = 10 * 60 * 1000
@@ -31,63 +34,123 @@ _MILLIS = pa.timestamp("ms", tz="UTC")
 _DEFAULT_PRICE = 1.0
 
 
-@dataclass(slots=True)
 class StockWatch:
     """A follower of the warehouse sink. Without a publisher, risk is kept but nobody is alerted:
-    a rebuild must not wake anyone about last year."""
+    a rebuild must not wake anyone about last year.
 
-    client: Client
-    rules: RiskSettings
-    publisher: Publisher | None
-    clock: Clock = field(default_factory=SystemClock)
-    _stream_time_ms: int = 0
-    _watched_since_ms: int | None = None
-    _prices: dict[str, float] = field(default_factory=dict)
-    _active: dict[Item, Transition] = field(default_factory=dict)
-    _unsent: list[Transition] = field(default_factory=list)
+    In the `background` it scores on a thread of its own: batches that arrive while it is busy are
+    scored together, once an item, so that risk never holds up facts. What it has scored it commits
+    under the name WATCH; a start scores whatever facts are ahead of that.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        rules: RiskSettings,
+        publisher: Publisher | None,
+        *,
+        clock: Clock | None = None,
+        background: bool = False,
+    ) -> None:
+        self._client = client
+        self._rules = rules
+        self._publisher = publisher
+        self._clock = clock or SystemClock()
+        self._lane = Lane[bool]("watch", lambda _: self._work()) if background else None
+        self._guard = threading.Lock()
+        self._pending: Touched | None = None
+        self._dimensions = Dimensions.empty()
+        self._stream_time_ms = 0
+        self._watched_since_ms: int | None = None
+        self._prices: dict[str, float] = {}
+        self._active: dict[Item, Transition] = {}
+        self._unsent: list[Transition] = []
 
     def open(self) -> None:
-        """Load what was known when the stream last stopped."""
-        first, last = queries.event_time_span_ms(self.client, days=self.rules.evidence_days)
+        """Load what was known when the stream last stopped, and score what it left behind."""
+        if self._lane:
+            self._lane.reset()
+        first, last = queries.event_time_span_ms(self._client, days=self._rules.evidence_days)
         self._watched_since_ms, self._stream_time_ms = first, last or 0
-        self._prices = queries.last_prices(self.client)
-        history = [_transition(row) for row in queries.alert_steps(self.client, "unresolved")]
+        self._prices = queries.last_prices(self._client)
+        history = [_transition(row) for row in queries.alert_steps(self._client, "unresolved")]
         self._active = {step.reading.item: step for step in history}
-        self._unsent = [_transition(row) for row in queries.alert_steps(self.client, "unsent")]
+        self._unsent = [_transition(row) for row in queries.alert_steps(self._client, "unsent")]
+        self._pending = self._left_behind()
 
     def __call__(self, batch: Batch, dimensions: Dimensions) -> None:
-        latest = latest_event_ms(batch.winners)
-        span_ms = self.rules.evidence_days * _DAY_MS
-        if latest is not None:
-            self._stream_time_ms = max(self._stream_time_ms, latest)
-            if self._watched_since_ms is None:
-                self._watched_since_ms = earliest_event_ms(batch.winners, after_ms=latest - span_ms)
-            self._refresh(batch.winners, dimensions)
-        self._send()
+        touched = Touched.by(batch, span_ms=self._rules.evidence_days * _DAY_MS)
+        with self._guard:
+            self._dimensions = dimensions
+            if touched:
+                self._pending = self._pending.then(touched) if self._pending else touched
+        if self._lane:
+            self._lane.poke(True)
+        else:
+            self._work()
 
-    def _refresh(self, winners: pa.Table, dimensions: Dimensions) -> None:
-        sold = winners.filter(pa.compute.equal(winners["topic"], Topic.SALES.value))
-        prices = zip(sold["product_id"].to_pylist(), sold["unit_price"].to_pylist(), strict=True)
-        self._prices.update((product, float(price)) for product, price in prices if price)
-        items = touched_items(winners)
+    def settle(self) -> None:
+        """Wait until all that was seen is scored. Raises what went wrong."""
+        if self._lane:
+            self._lane.poke(True)
+            self._lane.settle()
+
+    def close(self) -> None:
+        if self._lane:
+            self._lane.close()
+
+    def _left_behind(self) -> Touched | None:
+        """What is stored and committed, but was not scored."""
+        scored = {(c.topic_id, c.partition): c for c in queries.committed_cuts(self._client, WATCH)}
+        ahead = []
+        cuts = {}
+        for cut in queries.committed_cuts(self._client, LIVE):
+            key = cut.topic_id, cut.partition
+            since = scored[key].next_offset if key in scored else 0
+            if since < cut.next_offset:
+                ahead.append((*key, since, cut.next_offset - 1))
+                cuts[key] = cut
+        if not ahead or not self._stream_time_ms:
+            return None
+        items = queries.items_in(self._client, ahead)
+        now_ms = self._stream_time_ms
+        return Touched(items, {}, self._watched_since_ms or now_ms, now_ms, cuts)
+
+    def _work(self) -> None:
+        with self._guard:
+            touched, self._pending = self._pending, None
+            dimensions = self._dimensions
+        if touched:
+            self._stream_time_ms = max(self._stream_time_ms, touched.last_event_ms)
+            if self._watched_since_ms is None:
+                self._watched_since_ms = touched.first_event_ms
+            self._prices.update(touched.prices)
+            self._refresh(touched.items, dimensions)
+        self._send()
+        if touched:
+            rows = commit_rows(WATCH, list(touched.cuts.values()), batch_id=-1)
+            insert(self._client, "stream_commits", rows)
+
+    def _refresh(self, items: pa.Table, dimensions: Dimensions) -> None:
         if items.num_rows == 0:
             return
-        horizon_ms = self.rules.evidence_days * _DAY_MS
         as_of_ms = self._as_of_ms()
-        since_ms = max(self._watched_since_ms or 0, as_of_ms - horizon_ms)
-        known = queries.stock_and_sales(self.client, items, since_s=since_ms // 1000)
+        # Sales are kept by UTC day, so evidence begins with one.
+        horizon_ms = (as_of_ms // _DAY_MS - self._rules.evidence_days) * _DAY_MS
+        since_ms = max(self._watched_since_ms or 0, horizon_ms)
+        known = queries.stock_and_sales(self._client, items, since_s=since_ms // 1000)
         if known.num_rows == 0:
             return
         exposure_days = max((as_of_ms - since_ms) / _DAY_MS, 0.0)
         scored = self._score(known, as_of_ms, exposure_days, dimensions)
-        insert(self.client, "stockout_risk_history", scored)
-        if self.publisher is not None:
+        insert(self._client, "stockout_risk_history", scored)
+        if self._publisher is not None:
             readings = self._readings(scored, as_of_ms, dimensions)
-            self._record(transitions(readings, self._active, self.rules))
+            self._record(transitions(readings, self._active, self._rules))
 
     def _as_of_ms(self) -> int:
         """Stream time; the wall clock once the stream is live, for then time passes without us."""
-        now_ms = self.clock.now_ms()
+        now_ms = self._clock.now_ms()
         is_live = abs(now_ms - self._stream_time_ms) < _LIVE_WITHIN_MS
         return max(now_ms, self._stream_time_ms) if is_live else self._stream_time_ms
 
@@ -102,19 +165,22 @@ class StockWatch:
         n = known.num_rows
         units = known["units"].to_numpy().astype(np.float64)
         belief = model.belief(
-            prior_daily_units=prior("daily_units", self.rules.default_daily_units),
-            prior_weight_days=self.rules.prior_weight_days,
+            prior_daily_units=prior("daily_units", self._rules.default_daily_units),
+            prior_weight_days=self._rules.prior_weight_days,
             units=units,
             exposure_days=np.full(n, exposure_days),
             dispersion=prior("dispersion", 1.0),
         )
-        lead_time = prior("lead_time_days", self.rules.lead_time_days)
+        lead_time = prior("lead_time_days", self._rules.lead_time_days)
         on_hand = known["on_hand"].to_numpy().astype(np.float64)
         score = model.score(belief, on_hand=on_hand, lead_time_days=lead_time)
         products = known["product_id"].combine_chunks()
         revenue = known["revenue"].to_numpy()
-        listed = [self._prices.get(p, _DEFAULT_PRICE) for p in products.to_pylist()]
-        price = np.where(units > 0, revenue / np.maximum(units, 1.0), listed)
+        price = revenue / np.maximum(units, 1.0)
+        unsold = np.flatnonzero(units <= 0)
+        price[unsold] = [
+            self._prices.get(p, _DEFAULT_PRICE) for p in products.take(unsold).to_pylist()
+        ]
         lost = score.expected_lost_units * price * dimensions.margins_of(products)
         now_us = time.time_ns() // 1000
         columns: dict[str, Any] = {
@@ -143,9 +209,12 @@ class StockWatch:
 
     def _readings(self, scored: pa.Table, as_of_ms: int, dimensions: Dimensions) -> list[Reading]:
         """The rows that can matter to an alert: risky now, or alerted before."""
-        items = zip(scored["store_id"].to_pylist(), scored["product_id"].to_pylist(), strict=True)
-        active = np.fromiter((item in self._active for item in items), bool, scored.num_rows)
-        risky = scored["risk"].to_numpy() >= self.rules.open_above
+        risky = scored["risk"].to_numpy() >= self._rules.open_above
+        active = np.zeros(scored.num_rows, dtype=bool)
+        if self._active:
+            names = (scored[name].to_pylist() for name in ("store_id", "product_id"))
+            items = zip(*names, strict=True)
+            active = np.fromiter((item in self._active for item in items), bool, scored.num_rows)
         rows = scored.filter(pa.array(active | risky))
         return [
             Reading(
@@ -166,7 +235,7 @@ class StockWatch:
     def _record(self, steps: list[Transition]) -> None:
         if not steps:
             return
-        insert(self.client, "restock_alert_history", _history_rows(steps))
+        insert(self._client, "restock_alert_history", _history_rows(steps))
         for step in steps:
             if step.state == "resolved":
                 self._active.pop(step.reading.item, None)
@@ -176,11 +245,11 @@ class StockWatch:
 
     def _send(self) -> None:
         """Publish what is recorded but not acknowledged; at least once, in order."""
-        if not self._unsent or self.publisher is None:
+        if not self._unsent or self._publisher is None:
             return
         for step in self._unsent:
-            self.publisher.publish(Topic.ALERTS, _alert_event(step))
-        self.publisher.flush()
+            self._publisher.publish(Topic.ALERTS, _alert_event(step))
+        self._publisher.flush()
         sent = pa.table(
             {
                 "alert_id": [step.alert_id for step in self._unsent],
@@ -190,7 +259,7 @@ class StockWatch:
                 ),
             }
         )
-        insert(self.client, "restock_alerts_published", sent)
+        insert(self._client, "restock_alerts_published", sent)
         self._unsent.clear()
 
 

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clickhouse.client import Client
+from clickhouse.queries import NEWEST_REPORT
 from lake.client import connect as connect_lake
 from tests.fixtures.platform import Platform
 from tillstream.audit.findings import Check
@@ -131,10 +132,11 @@ def test_wrong_stock_is_named(day: Platform, client: Client) -> None:
     _keep(client, "current_stock_states")
     try:
         client.command(
-            "INSERT INTO current_stock_states SELECT store_id, product_id,"
-            " argMaxState(toInt32(4711), (toInt64(9e17), now64(3, 'UTC'), toInt64(0))),"
-            f" 1, now64(3) FROM current_stock WHERE store_id = '{store}'"
-            f" AND product_id = '{product}' GROUP BY store_id, product_id"
+            "INSERT INTO current_stock_states SELECT cityHash64(store_id, product_id), store_id,"
+            f" product_id, {NEWEST_REPORT} FROM (SELECT store_id, product_id,"
+            " toInt64(9e17) AS sequence, now64(3, 'UTC') AS event_time, toInt64(0) AS offset,"
+            f" toInt32(4711) AS quantity_on_hand FROM current_stock WHERE store_id = '{store}'"
+            f" AND product_id = '{product}') GROUP BY store_id, product_id"
         )
         found = _failing(day)
     finally:

@@ -10,7 +10,7 @@ import pytest
 
 from clickhouse.client import Client, connect
 from clickhouse.migrate import migrate
-from clickhouse.queries import Cut, committed_cuts
+from clickhouse.queries import NEWEST_REPORT, Cut, committed_cuts
 from lake.archive import archive
 from lake.client import Lake
 from lake.client import connect as connect_lake
@@ -185,9 +185,10 @@ def test_lost_window_is_named(client: Client) -> None:
 def test_wrong_stock_is_named(client: Client) -> None:
     damage(
         client,
-        "INSERT INTO current_stock_states SELECT store_id, product_id,"
-        " argMaxState(toInt32(99), (toInt64(1000), event_time, offset)), 1000, max(event_time)"
-        " FROM fact_inventory WHERE product_id = 'beer' GROUP BY store_id, product_id",
+        "INSERT INTO current_stock_states SELECT cityHash64(store_id, product_id), store_id,"
+        f" product_id, {NEWEST_REPORT} FROM (SELECT store_id, product_id, event_time, offset,"
+        " toInt64(1000) AS sequence, toInt32(99) AS quantity_on_hand"
+        " FROM fact_inventory WHERE product_id = 'beer') GROUP BY store_id, product_id",
     )
     assert told(check_stock(client)) == [
         ("stock", "store 304 product beer: shows 99, its movements say 5")

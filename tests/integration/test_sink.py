@@ -13,7 +13,8 @@ import clickhouse.writer
 from clickhouse import queries
 from clickhouse.client import Client, connect
 from clickhouse.migrate import migrate
-from streaming import sinks
+from streaming import anomalies, landing, sinks
+from streaming.anomalies import AnomalyMarks
 from streaming.batch import Batch
 from streaming.enrich import Dimensions
 from streaming.recovery import recover
@@ -85,7 +86,7 @@ def write(
     deduplicate: bool = True,
 ) -> list[BatchReport]:
     """Each of `batches` by a sink that has just started."""
-    sink = WarehouseSink(client, deduplicate=deduplicate)
+    sink = WarehouseSink(client, deduplicate=deduplicate, followers=(AnomalyMarks(client),))
     try:
         sink.open()
         return [
@@ -232,7 +233,8 @@ def test_crash_at_any_insert_is_repaired(
     """The insert into `table` fails, either before it reached the warehouse or after it was
     carried out; the stream starts again and reads the uncommitted offsets again."""
     with monkeypatch.context() as broken:
-        broken.setattr(sinks, "insert", _failing(table, reached=reached))
+        for module in (landing, anomalies, sinks):
+            broken.setattr(module, "insert", _failing(table, reached=reached))
         with pytest.raises(ServiceError, match="cable"):
             write(client, ROWS)
     write(client, *_regrouped(batch_size))
@@ -262,7 +264,7 @@ def test_crash_before_the_sums_is_repaired_on_opening(
 ) -> None:
     """Readers see right sums from the moment the stream is back, not only after the retry."""
     with monkeypatch.context() as broken:
-        broken.setattr(sinks, "insert", _failing("velocity_5m_sums", reached=False))
+        broken.setattr(landing, "insert", _failing("velocity_5m_sums", reached=False))
         with pytest.raises(ServiceError):
             write(client, ROWS)
     assert not check_windows(client).clean
@@ -335,6 +337,12 @@ class _Follower:
         self.saw.append((facts, windows, len(queries.committed_cuts(self.client, "live"))))
         if self.fails:
             raise ServiceError("nobody answers")
+
+    def settle(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 def test_followers_see_a_batch_stored_and_not_yet_committed(client: Client) -> None:

@@ -11,17 +11,14 @@ from typer.testing import CliRunner
 
 from clickhouse.client import Client, connect
 from clickhouse.migrate import migrate
-from clickhouse.queries import committed_cuts
-from lake.archive import archive
-from lake.client import connect as connect_lake
+from clickhouse.queries import Cut
 from producers.topics import TopicInspector
-from streaming.jobs import LAKE, KafkaJob, as_records, lake_job
+from streaming.jobs import Destination, KafkaJob, Source
 from streaming.schemas import Rules
-from tests.builders import SALES_ID, judged, sold
 from tillstream.cli.main import app
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ServiceError
-from tillstream.settings import KafkaSettings, LakeSettings, WarehouseSettings
+from tillstream.settings import KafkaSettings, WarehouseSettings
 
 if TYPE_CHECKING:
     from tests.fixtures.warehouse import WarehouseProcess
@@ -44,36 +41,29 @@ class _WithoutPrices:
 
 
 def test_a_missing_topic_is_waited_for_not_left_out(tmp_path: Path) -> None:
-    prepared: list[bool] = []
+    opened: list[bool] = []
     job = KafkaJob(
         name="live",
         spark=cast("SparkSession", None),
-        kafka=KafkaSettings(),
-        inspector=cast("TopicInspector", _WithoutPrices()),
-        schemas={},
-        rules=Rules(),
+        source=Source(KafkaSettings(), cast("TopicInspector", _WithoutPrices()), {}, Rules()),
         scratch=tmp_path,
         max_offsets=1,
-        trigger_s=0,
-        cuts=list,
-        prepare=lambda: prepared.append(True),
-        store=lambda *_: None,
+        destination=cast("Destination", _Opened(opened)),
     )
     with pytest.raises(ServiceError, match="retail-price-changes does not exist"):
         job.start()
-    assert not prepared
+    assert not opened
 
 
-def test_the_lake_query_tells_a_new_database_how_far_the_lake_is(
-    warehouse: WarehouseSettings, tmp_path: Path
-) -> None:
-    lake = connect_lake(LakeSettings(), url=tmp_path.as_uri())
-    archive(lake, as_records(judged(*(sold(offset) for offset in range(5)))))
-    client: Client = connect(warehouse)
-    cuts = lake_job(client=client, lake=lake, on_report=lambda _: None)["cuts"]()
-    assert [(cut.topic_id, cut.partition, cut.next_offset) for cut in cuts] == [(SALES_ID, 0, 5)]
-    assert committed_cuts(client, LAKE) == cuts
-    client.close()
+class _Opened:
+    failure = None
+
+    def __init__(self, opened: list[bool]) -> None:
+        self._opened = opened
+
+    def open(self) -> list[Cut]:
+        self._opened.append(True)
+        return []
 
 
 def test_dimensions_survive_export_and_load(warehouse: WarehouseSettings, tmp_path: Path) -> None:

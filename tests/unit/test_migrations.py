@@ -31,19 +31,33 @@ def test_last_statement_may_end_in_any_way(ending: str) -> None:
     ]
 
 
-def test_every_statement_creates_or_fills_something_once() -> None:
-    names = []
+def test_nothing_is_created_twice_or_dropped_before_it_exists() -> None:
+    names: set[str] = set()
     for text in statements():
-        match = re.match(r"(?:CREATE (?:TABLE|VIEW|MATERIALIZED VIEW)|INSERT INTO) (\w+)", text)
+        match = re.match(
+            r"(CREATE|INSERT|DROP|TRUNCATE) (?:TABLE|VIEW|MATERIALIZED VIEW|INTO) (\w+)", text
+        )
         assert match, text[:60]
-        if text.startswith("CREATE"):
-            names.append(match[1])
-    assert len(names) == len(set(names))
+        verb, name = match.groups()
+        assert (name in names) is (verb != "CREATE"), text[:60]
+        if verb == "CREATE":
+            names.add(name)
+        elif verb == "DROP":
+            names.remove(name)
 
 
 def test_checksum_is_of_the_text() -> None:
     assert Migration(1, "a", "x").sha256 == Migration(2, "b", "x").sha256
     assert Migration(1, "a", "x").sha256 != Migration(1, "a", "x ").sha256
+
+
+def test_cluster_drops_the_local_table_too() -> None:
+    assert clustered("DROP TABLE t", "shops") == [
+        "DROP TABLE t ON CLUSTER 'shops'",
+        "DROP TABLE t_local ON CLUSTER 'shops'",
+    ]
+    assert clustered("DROP VIEW v", "shops") == ["DROP VIEW v ON CLUSTER 'shops'"]
+    assert clustered("TRUNCATE TABLE t", "shops") == ["TRUNCATE TABLE t_local ON CLUSTER 'shops'"]
 
 
 def test_cluster_table_is_a_replicated_local_one_behind_a_distributed_one() -> None:

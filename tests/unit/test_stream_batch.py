@@ -9,11 +9,18 @@ import pyarrow as pa
 import pytest
 
 from streaming.batch import Batch, OffsetRange, offset_ranges, without_stored
-from streaming.stock import latest_event_ms, touched_items
+from streaming.stock import Touched, touched_items
 from streaming.velocity import velocity
 from tests.builders import AT, SALES_ID, TOPIC_IDS, judged, moved, refused, sold, visited
 from tests.contracts_suite.events import AT_MS
 from tillstream.contracts.topics import Topic
+
+DAY_MS = 86_400_000
+
+
+def batch(*rows: dict[str, Any]) -> Batch:
+    return Batch.of(judged(*rows), lookup=None)
+
 
 STORED = pa.schema(
     [
@@ -198,5 +205,21 @@ def test_only_sales_and_movements_touch_a_shelf() -> None:
 
 def test_stream_time_is_the_largest_event_time() -> None:
     late = sold(1, event_time=AT - timedelta(days=3000))
-    assert latest_event_ms(judged(sold(0), late)) == AT_MS
-    assert latest_event_ms(judged()) is None
+    early = sold(2, event_time=AT - timedelta(hours=1))
+    touched = Touched.by(batch(sold(0), late, early), span_ms=DAY_MS)
+    assert touched is not None
+    assert (touched.first_event_ms, touched.last_event_ms) == (AT_MS - 3_600_000, AT_MS)
+    assert Touched.by(batch(refused(0)), span_ms=DAY_MS) is None
+
+
+def test_batches_seen_together_touch_each_item_once_and_keep_the_last_price() -> None:
+    first = Touched.by(batch(sold(0, unit_price=Decimal("1.0000")), moved(0)), span_ms=DAY_MS)
+    later = Touched.by(batch(sold(1, unit_price=Decimal("2.5000"))), span_ms=DAY_MS)
+    assert first is not None and later is not None
+    both = first.then(later)
+    assert both.items.num_rows == 1
+    assert both.prices == {"1095275": 2.5}
+    assert {(c.topic, c.next_offset) for c in both.cuts.values()} == {
+        (Topic.SALES.value, 2),
+        (Topic.INVENTORY.value, 1),
+    }

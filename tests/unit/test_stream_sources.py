@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from clickhouse.queries import Cut
 from lake.archive import RECORD_SCHEMA, archive
 from lake.client import connect
-from streaming.jobs import BadShare, archived_cuts, as_records
+from streaming.archiving import archived_cuts, as_records
+from streaming.jobs import BadShare
 from streaming.rebuild import by_incarnation
 from streaming.sinks import BatchReport
 from streaming.sources import connection_options, starting_offsets
@@ -70,7 +71,12 @@ def test_every_partition_of_every_topic_is_started() -> None:
 
 def test_password_cannot_break_out_of_the_login_line() -> None:
     kafka = KafkaSettings.model_validate(
-        {"sasl_mechanism": "PLAIN", "username": "till", "password": 'a"; evil\\'}
+        {
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": "PLAIN",
+            "username": "till",
+            "password": 'a"; evil\\',
+        }
     )
     line = connection_options(kafka)["kafka.sasl.jaas.config"]
     assert line.endswith('PlainLoginModule required username="till" password="a\\"; evil\\\\";')

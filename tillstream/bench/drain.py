@@ -23,9 +23,9 @@ from streaming.batch import Batch, with_topic_ids
 from streaming.decode import decode
 from streaming.enrich import Dimensions, enriched
 from streaming.jobs import rules_of, source_schemas
+from streaming.rows import fact_rows
 from streaming.schemas import FACTS
 from streaming.session import spark_session
-from streaming.sinks import fact_rows
 from streaming.sources import kafka_records, starting_offsets
 from streaming.velocity import KEYS, velocity
 from tillstream.bench.ways import STATE_TABLE, Way
