@@ -34,7 +34,7 @@ class History:
     It lives in memory, is loaded from the facts, and grows with each batch that is stored.
     """
 
-    row_of: dict[str, int] = field(default_factory=dict)
+    products: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     sums: np.ndarray = field(default_factory=lambda: np.zeros((0, 1 + 2 * len(_MEASURES))))
 
     @classmethod
@@ -52,27 +52,29 @@ class History:
             f"SELECT product_id, toFloat64(count()) AS lines, {sums} FROM fact_sales"
             " GROUP BY product_id",
         )
-        ids = rows["product_id"].to_pylist()
+        ids = rows["product_id"].combine_chunks().cast(pa.string())
         columns = [rows[name].to_numpy() for name in rows.column_names[1:]]
-        table = np.column_stack(columns) if ids else cls().sums
-        return cls({product: i for i, product in enumerate(ids)}, table)
+        return cls(ids, np.column_stack(columns) if len(ids) else cls().sums)
 
-    def rows(self, product_ids: list[str]) -> np.ndarray:
-        """Row numbers of products, making room for new ones."""
-        at = [self.row_of.setdefault(product, len(self.row_of)) for product in product_ids]
-        missing = len(self.row_of) - len(self.sums)
+    def rows(self, product_ids: pa.Array) -> np.ndarray:
+        """Row numbers of distinct products, making room for new ones."""
+        at = pc.index_in(product_ids, self.products)
+        if at.null_count:
+            self.products = pa.concat_arrays([self.products, product_ids.filter(at.is_null())])
+            at = pc.index_in(product_ids, self.products)
+        missing = len(self.products) - len(self.sums)
         if missing > 0:
             # Grow by at least half, so that new products do not copy the table every batch.
             grown = np.zeros((max(missing, len(self.sums) // 2), self.sums.shape[1]))
             self.sums = np.concatenate([self.sums, grown])
-        return np.asarray(at, dtype=np.int64)
+        return np.asarray(at.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def find_anomalies(sales: pa.Table, history: History) -> pa.Table:
     """The outliers of a batch, as rows for the table `anomalies`; then adds the batch to
     `history`."""
     products = sales["product_id"].combine_chunks().dictionary_encode()
-    rows = history.rows(products.dictionary.to_pylist())[products.indices.to_numpy()]
+    rows = history.rows(products.dictionary)[products.indices.to_numpy()]
     values = {
         "quantity": sales["quantity"].to_numpy().astype(np.float64),
         "amount": to_units(sales["revenue"]) / SCALE,

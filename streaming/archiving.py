@@ -13,8 +13,6 @@ from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
 
 from clickhouse import queries
 from clickhouse.client import Client
@@ -26,7 +24,7 @@ from streaming.batch import OffsetRange, offset_ranges, with_topic_ids
 from streaming.failures import why
 from streaming.rows import commit_rows, cuts_after
 from streaming.sinks import BatchReport
-from tillstream.errors import IntegrityError, TillstreamError
+from tillstream.errors import IntegrityError
 
 log = logging.getLogger("tillstream.stream")
 
@@ -74,6 +72,12 @@ class Archiver:
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="archiver", daemon=True)
+
+    @property
+    def waiting_records(self) -> int:
+        """How many records are in memory, to be archived."""
+        with self._guard:
+            return sum(table.num_rows for table in self._waiting)
 
     def open(self, starting: Mapping[tuple[str, int], int]) -> None:
         """The stream is about to read from `starting` (by topic_id and partition) on."""
@@ -128,7 +132,7 @@ class Archiver:
             except IntegrityError as exc:
                 self.fatal = exc
                 self._on_state(LAKE, "failed", str(exc))
-            except (TillstreamError, PySparkException, Py4JError, OSError) as exc:
+            except Exception as exc:  # else nobody would archive any more
                 reason = why(exc)
                 log.warning("lake stopped: %s; trying again in %.0f s", reason, delay_s)
                 self._on_state(LAKE, "retrying", reason)
@@ -154,16 +158,21 @@ class Archiver:
         records = pa.concat_tables(waiting) if waiting else None
         held = offset_ranges(records) if records is not None else ()
         rows = 0
+        done: list[OffsetRange] = []
         for archived in self._fill(self._gaps(seen, held)):
             self._commit(archived)
+            done += archived
             rows += sum(r.last - r.first + 1 for r in archived)
         if records is not None and records.num_rows:
             rows += sum(one.rows for one in archive(self._lake, as_records(records)))
             self._commit(held)
+            done += held
         if rows:
             self._flushes += 1
             seconds = {"archive": time.perf_counter() - began}
-            self._on_report(BatchReport(self._flushes, counted=rows, seconds=seconds, ranges=held))
+            self._on_report(
+                BatchReport(self._flushes, counted=rows, seconds=seconds, ranges=tuple(done))
+            )
 
     def _gaps(self, seen: Offsets, held: Sequence[OffsetRange]) -> list[OffsetRange]:
         """What was read but is neither archived nor `held` in memory."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -45,8 +46,9 @@ class Batch:
         """Judge `decoded` (columns of DECODED plus topic_id). Without `lookup`, nothing is ever
         a duplicate: only for showing that the checks would notice."""
         bad = pc.is_valid(decoded["reason"])
-        refused = decoded.filter(bad)
-        accepted = in_arrival_order(decoded.filter(pc.invert(bad)))
+        any_bad = pc.any(bad).as_py()
+        refused = decoded.filter(bad) if any_bad else decoded.slice(0, 0)
+        accepted = decoded.filter(pc.invert(bad)) if any_bad else decoded
         ranges = offset_ranges(decoded)
         if lookup is None or accepted.num_rows == 0:
             nothing = with_winners(accepted.slice(0, 0), [accepted[c][:0] for c in COORDINATES])
@@ -66,24 +68,27 @@ def with_topic_ids(decoded: pa.Table, ids: Mapping[str, UUID]) -> pa.Table:
     return decoded.append_column("topic_id", column)
 
 
-def in_arrival_order(records: pa.Table) -> pa.Table:
-    """Records by arrival, each partition's own in offset order.
+def arrival_order(records: pa.Table) -> npt.NDArray[np.int64]:
+    """Row numbers by arrival, each partition's own in offset order.
 
     A broker whose clock is set back gives a later offset an earlier arrival; it counts as arrived
     with the one before it, so that offset order decides who was first, however batches are cut.
     """
-    ordered = records.sort_by([(name, "ascending") for name in COORDINATES])
-    arrival = ordered["arrival"].cast(pa.int64()).to_numpy().copy()
-    partitions = ordered.select(["topic_id", "partition"]).group_by(["topic_id", "partition"])
-    sizes = partitions.aggregate([([], "count_all")]).sort_by(
-        [("topic_id", "ascending"), ("partition", "ascending")]
-    )
-    start = 0
-    for size in sizes["count_all"].to_pylist():
-        part = arrival[start : start + size]
+    incarnations = records["topic_id"].combine_chunks().dictionary_encode()
+    # By the ids themselves, not by where they happen to stand in this batch.
+    rank = pc.rank(incarnations.dictionary, tiebreaker="dense").to_numpy()
+    topic = rank[incarnations.indices.to_numpy()].astype(np.int64)
+    place = (topic << 32) + records["partition"].to_numpy()
+    order = np.lexsort((records["offset"].to_numpy(), place))
+    arrival = records["arrival"].cast(pa.int64()).to_numpy()[order]
+    ends = np.flatnonzero(np.diff(place[order])) + 1
+    for part in np.split(arrival, ends):
         np.maximum.accumulate(part, out=part)
-        start += size
-    return ordered.take(pa.array(np.argsort(arrival, kind="stable")))
+    return np.asarray(order[np.argsort(arrival, kind="stable")], dtype=np.int64)
+
+
+def in_arrival_order(records: pa.Table) -> pa.Table:
+    return records.take(pa.array(arrival_order(records)))
 
 
 def offset_ranges(decoded: pa.Table) -> tuple[OffsetRange, ...]:
@@ -105,16 +110,16 @@ def offset_ranges(decoded: pa.Table) -> tuple[OffsetRange, ...]:
 
 
 def separate(accepted: pa.Table, *, lookup: Lookup) -> tuple[pa.Table, pa.Table]:
-    """Winners and duplicates of rows in arrival order.
+    """Winners and duplicates.
 
-    The winner of an identity is the event already stored, else the first in this batch. A row
-    whose own coordinates are the winner's is no duplicate: it is a retry of itself.
+    The winner of an identity is the event already stored, else the first of this batch to arrive.
+    A row whose own coordinates are the winner's is no duplicate: it is a retry of itself.
     """
     keys = accepted["event_key"].combine_chunks().dictionary_encode()
     codes = keys.indices.to_numpy()
-    row = np.arange(len(codes))
+    latest_first = arrival_order(accepted)[::-1]
     first = np.empty(len(keys.dictionary), dtype=np.int64)
-    first[codes[::-1]] = row[::-1]  # the smallest row of each key is written last
+    first[codes[latest_first]] = latest_first  # of each key, the first to arrive is written last
     winner = {name: accepted[name].combine_chunks().take(pa.array(first)) for name in COORDINATES}
 
     stored = lookup(keys.dictionary)
@@ -132,6 +137,8 @@ def separate(accepted: pa.Table, *, lookup: Lookup) -> tuple[pa.Table, pa.Table]
             pc.equal(accepted["topic_id"].combine_chunks(), per_row[0]),
         ),
     )
+    if pc.all(is_winner).as_py():
+        return accepted, with_winners(accepted.slice(0, 0), [col[:0] for col in per_row])
     lost = pc.invert(is_winner)
     duplicates = with_winners(accepted.filter(lost), [column.filter(lost) for column in per_row])
     return accepted.filter(is_winner), duplicates

@@ -52,10 +52,10 @@ class Dimensions:
             time_zones=_known_zones(stores["store_id"].to_pylist(), stores["tz"].to_pylist()),
         )
 
-    def unknown(self, product_ids: pa.ChunkedArray) -> frozenset[str]:
+    def unknown(self, product_ids: pa.ChunkedArray) -> pa.Array:
         """The products of a batch that this snapshot does not have; a newer one may."""
         seen = product_ids.combine_chunks().drop_null().unique()
-        return frozenset(seen.filter(pc.invert(pc.is_in(seen, self.products))).to_pylist())
+        return seen.filter(pc.invert(pc.is_in(seen, self.products)))
 
     def margins_of(self, product_ids: pa.Array) -> np.ndarray:
         at = pc.index_in(product_ids, self.products).fill_null(-1).to_numpy()

@@ -9,6 +9,11 @@ _LONGEST = 300
 # What Spark's report of a failed query contains -> (what is wrong, what to do).
 _KNOWN = (
     (
+        re.compile(r"Failed to find data source: kafka"),
+        "Spark has no Kafka source",
+        'give spark-submit our libraries: --jars "$(tillstream jars)"',
+    ),
+    (
         re.compile(r"Not authorized to access topics: \[(?P<name>[^\]]*)\]"),
         "Kafka: the stream's user may not read {name}",
         "log in as the service's own user (TILLSTREAM_KAFKA__USERNAME), or add the rule to "

@@ -27,7 +27,7 @@ from streaming.landing import Stopwatch
 from streaming.lane import Lane
 from streaming.rows import LIVE
 from streaming.schemas import Rules
-from streaming.sinks import BatchReport, TopicRecreated, WarehouseSink
+from streaming.sinks import BatchReport, WarehouseSink, must_still_be
 from streaming.sources import kafka_records, recorded_ranges, starting_offsets
 from tillstream.contracts.catalogue import Catalogue
 from tillstream.contracts.topics import SOURCE_TOPICS
@@ -37,7 +37,7 @@ from tillstream.settings import KafkaSettings, Settings
 log = logging.getLogger("tillstream.stream")
 
 # A gap of the lake is read from Kafka in pieces of this many records.
-_GAP_RECORDS = 250_000
+GAP_RECORDS = 250_000
 
 
 def source_schemas(catalogue: Catalogue) -> Schemas:
@@ -165,13 +165,12 @@ class Source:
     def decoded(self, records: DataFrame) -> DataFrame:
         return decode(records, schemas=self.schemas, rules=self.rules)
 
+    def recorded(self, spark: SparkSession, ranges: Sequence[OffsetRange]) -> DataFrame:
+        """The decoded records of `ranges`; not a stream."""
+        return self.decoded(recorded_ranges(spark, self.kafka, ranges))
+
     def must_still_be(self, ids: Mapping[str, UUID]) -> None:
-        """Asked after reading: if no id has changed by now, every record read came from the topic
-        we think it did, since an id never comes back."""
-        now = self.inspector.topic_ids(list(ids))
-        changed = [topic for topic, topic_id in ids.items() if now.get(topic) != topic_id]
-        if changed:
-            raise TopicRecreated(f"{', '.join(changed)} was deleted and created again")
+        must_still_be(self.inspector, ids)
 
 
 class DriverDestination:
@@ -180,6 +179,7 @@ class DriverDestination:
 
     def __init__(
         self,
+        _settings: Settings,
         client: Client,
         source: Source,
         sink: WarehouseSink,
@@ -209,7 +209,9 @@ class DriverDestination:
 
     def put(self, frame: DataFrame, ids: Mapping[str, UUID], batch_id: int) -> None:
         clock = Stopwatch()
-        decoded = frame.toArrow()
+        # As many tasks as cores: each costs more than the few records a partition has in a batch.
+        cores = frame.sparkSession.sparkContext.defaultParallelism
+        decoded = frame.coalesce(cores).toArrow()
         clock.lap("decode")
         self._source.must_still_be(ids)
         if self._archiver:
@@ -250,9 +252,8 @@ def fill_from_kafka(
 
     def fill(gaps: Sequence[OffsetRange]) -> Iterator[tuple[OffsetRange, ...]]:
         ids = source.topic_ids()
-        for piece in in_pieces(gaps, records=_GAP_RECORDS):
-            frame = source.decoded(recorded_ranges(spark, source.kafka, piece))
-            records = frame.toArrow()
+        for piece in in_pieces(gaps, records=GAP_RECORDS):
+            records = source.recorded(spark, piece).toArrow()
             source.must_still_be(ids)
             records = with_topic_ids(records, ids)
             archive(lake, as_records(records))

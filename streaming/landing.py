@@ -40,10 +40,12 @@ HighWater = Mapping[tuple[str, int], int]
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """A judged batch that is stored, and the seconds each step took."""
+    """A judged batch that is stored, and the seconds each step took. `elsewhere`: by executors;
+    the rows then have the columns that followers need, and no others."""
 
     batch: Batch
     seconds: Mapping[str, float]
+    elsewhere: bool = False
 
 
 class Stopwatch:
@@ -64,32 +66,36 @@ class Landing:
     store must pass through one landing at a time, which a Kafka partition sees to."""
 
     def __init__(
-        self, client: Client, *, deduplicate: bool = True, high_water: HighWater | None = None
+        self,
+        client: Client,
+        *,
+        deduplicate: bool = True,
+        high_water: HighWater | None = None,
+        before_inserts: Callable[[], None] = lambda: None,
     ) -> None:
-        """`high_water`: a batch that begins at or below it asks what is stored already."""
+        """`high_water`: a batch that begins at or below it asks what is stored already.
+        `before_inserts` raises when somebody else writes by now."""
         self.high_water = high_water or {}
+        self._before_inserts = before_inserts
         self.dimensions = Dimensions.empty()
         self._client = client
         self._deduplicate = deduplicate
         self._dimensions_at = float("-inf")
-        self._unknown: frozenset[str] = frozenset()
+        self._unknown = pa.array([], pa.string())
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="insert")
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
 
-    def land(
-        self, decoded: pa.Table, ids: Mapping[str, uuid.UUID], *, retried: bool = False
-    ) -> Landed:
-        """Store decoded records whose topics have the UUIDs `ids`. `retried`: these very records
-        may have been landed before."""
+    def land(self, decoded: pa.Table, ids: Mapping[str, uuid.UUID]) -> Landed:
+        """Store decoded records whose topics have the UUIDs `ids`."""
         clock = Stopwatch()
         batch = Batch.of(
             with_topic_ids(decoded, ids), lookup=self._find if self._deduplicate else None
         )
         clock.lap("judge")
-        fresh, suffix = self._not_stored_yet(batch, retried=retried)
-        self._refresh_dimensions(fresh.winners)
+        fresh, suffix = self._not_stored_yet(batch)
+        self.refresh_dimensions(fresh.winners)
         winners = enriched(fresh.winners, self.dimensions)
         clock.lap("enrich")
         self._run(self._landings(fresh, winners, suffix))
@@ -98,33 +104,31 @@ class Landing:
         clock.lap("derived")
         return Landed(batch, clock.seconds)
 
-    def _refresh_dimensions(self, winners: pa.Table) -> None:
+    def refresh_dimensions(self, winners: pa.Table) -> None:
         """Load the dimensions again when a product is seen for the first time that they lack, and
         now and then while there are such products: somebody may have loaded them since."""
         unknown = self.dimensions.unknown(winners["product_id"])
-        age_s = time.monotonic() - self._dimensions_at
-        is_new = bool(unknown - self._unknown) and age_s > _AT_MOST_EVERY_S
-        if is_new or (unknown and age_s > _RELOAD_S):
+        if len(unknown) == 0:
+            return
+        new = unknown.filter(pc.invert(pc.is_in(unknown, self._unknown)))
+        self._unknown = pa.concat_arrays([self._unknown, new])
+        if time.monotonic() - self._dimensions_at > (_AT_MOST_EVERY_S if len(new) else _RELOAD_S):
             self.dimensions = Dimensions.load(self._client)
             self._dimensions_at = time.monotonic()
-        self._unknown |= unknown
 
     def _find(self, event_keys: pa.Array) -> pa.Table:
         return queries.find_events(self._client, event_keys)
 
-    def _not_stored_yet(self, batch: Batch, *, retried: bool) -> tuple[Batch, str]:
+    def _not_stored_yet(self, batch: Batch) -> tuple[Batch, str]:
         """The part of the batch that an earlier try did not store, and a suffix for its tokens."""
         doubtful = [
             (r.topic_id, r.partition, r.first, r.last)
             for r in batch.ranges
-            if retried or r.first <= self.high_water.get((r.topic_id, r.partition), -1)
+            if r.first <= self.high_water.get((r.topic_id, r.partition), -1)
         ]
         if not doubtful:
             return batch, ""
         stored = stored_in(self._client, doubtful)
-        if retried and stored.num_rows == 0:
-            # Under its own token: should the earlier try still be on its way, it meets itself.
-            return batch, ""
         fresh = Batch(
             batch.ranges,
             without_stored(batch.winners, stored),
@@ -170,6 +174,7 @@ class Landing:
 
     def _run(self, tasks: list[Callable[[], int]]) -> None:
         """All at once; waits for every one, so that none is under way when an error is raised."""
+        self._before_inserts()
         futures: list[Future[int]] = [self._pool.submit(task) for task in tasks]
         failures = [error for future in futures if (error := future.exception())]
         if failures:

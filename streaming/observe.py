@@ -4,12 +4,19 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from clickhouse.client import Client, connect
 from clickhouse.queries import committed_cuts
 from producers.topics import TopicInspector
+from streaming.archiving import LAKE
+from streaming.rows import LIVE
+from streaming.sinks import BatchReport
+from streaming.tally import Tally
+from streaming.watch import WATCH
 from tillstream.contracts.topics import SOURCE_TOPICS
 from tillstream.errors import TillstreamError
 from tillstream.settings import Settings
@@ -21,6 +28,7 @@ from tillstream.telemetry.traces import BatchTraces, batch_traces
 
 _LOOK_S = 2.0
 _LIVE_GRACE_S = 5.0
+_WATCH_GRACE_S = 10.0
 _ASK_TIMEOUT_S = 5.0
 # Of the lake, written every `lake_trigger_s`: two of those may wait.
 _LAKE_GRACE_FACTOR = 2.5
@@ -34,50 +42,82 @@ class Observer:
     """Told of everything that happens; never in the way of it."""
 
     def __init__(self, metrics: StreamMetrics, traces: BatchTraces | None) -> None:
-        self.metrics = metrics
+        self._metrics = metrics
         self._traces = traces
 
-    def batch(self, seen: BatchSeen) -> None:
+    def batch(self, query: str, report: BatchReport) -> None:
         """A batch was committed."""
-        self.metrics.batch(seen)
+        if not report.ranges:
+            return
+        seen = seen_in(query, report)
+        self._metrics.batch(seen)
         if self._traces is not None:
             self._traces.batch(seen)
 
     def query(self, name: str, state: str, reason: str) -> None:
         """A query runs, is tried again, or has ended."""
-        self.metrics.query(name, state)
+        self._metrics.query(name, state)
         if self._traces is not None and state in ("retrying", "failed"):
             self._traces.failure(name, reason)
 
+    def holds(self, sizes: Callable[[], Mapping[str, int]]) -> None:
+        """`sizes` says how many entries of each kind are in memory."""
+        self._metrics.holds(sizes)
+
+
+def seen_in(query: str, report: BatchReport) -> BatchSeen:
+    """A report in the words of metrics and traces. Of the lake only offsets are known."""
+    if report.batch is not None:
+        tally = Tally.of(report.batch, committed_at_s=report.ended_at_s)
+    else:
+        tally = Tally.archived(report.ranges)
+    return BatchSeen(
+        query=query,
+        batch_id=report.batch_id,
+        ended_at_s=report.ended_at_s,
+        total_s=sum(report.seconds.values()),
+        ranges=report.ranges,
+        outcomes=tally.outcomes,
+        reasons=tally.reasons,
+        seconds=report.seconds,
+        latency_s=tally.latency_s,
+    )
+
 
 @contextmanager
-def observed(settings: Settings, queries: Mapping[str, float], on_lag: OnLag) -> Iterator[Observer]:
-    """Serve metrics and look at the lag of `queries` (with the seconds for which records of each
-    may wait) until the end of the block."""
+def observed(settings: Settings, *, on_lag: OnLag) -> Iterator[Observer]:
+    """Serve metrics, send traces and look at lag, as configured, until the end of the block."""
     telemetry = settings.telemetry
     metrics = StreamMetrics()
-    metrics.machine({"home": settings.home})
-    traces = batch_traces(telemetry.otlp_endpoint)
-    watch = LagWatch(settings, metrics, queries=queries, on_lag=on_lag)
-    observer = Observer(metrics, traces)
-    watch.start()
-    try:
-        if not telemetry.metrics:
-            yield observer
-            return
-        with metrics_endpoint(
-            settings.home, "stream", host=telemetry.host, port=telemetry.stream_port
-        ):
-            yield observer
-    finally:
-        watch.close()
+    metrics.machine(_folders(settings))
+    with ExitStack() as stack:
+        if telemetry.metrics:
+            stack.enter_context(
+                metrics_endpoint(
+                    settings.home, "stream", host=telemetry.host, port=telemetry.stream_port
+                )
+            )
+        traces = batch_traces(telemetry.otlp_endpoint)
         if traces is not None:
-            traces.close()
+            stack.callback(traces.close)
+        watch = LagWatch(settings, metrics, queries=graces_s(settings), on_lag=on_lag)
+        watch.start()
+        stack.callback(watch.close)
+        yield Observer(metrics, traces)
 
 
-def graces_s(settings: Settings, *, live: str, lake: str) -> dict[str, float]:
+def graces_s(settings: Settings) -> dict[str, float]:
     """How long records may wait before a query is behind."""
-    return {live: _LIVE_GRACE_S, lake: settings.stream.lake_trigger_s * _LAKE_GRACE_FACTOR}
+    lake_s = settings.stream.lake_trigger_s * _LAKE_GRACE_FACTOR
+    return {LIVE: _LIVE_GRACE_S, WATCH: _WATCH_GRACE_S, LAKE: lake_s}
+
+
+def _folders(settings: Settings) -> dict[str, Path]:
+    """What may fill up on this machine."""
+    folders = {"home": settings.home}
+    if settings.lake_url.startswith("file:"):
+        folders["lake"] = Path(unquote(urlsplit(settings.lake_url).path))
+    return folders
 
 
 class LagWatch:

@@ -48,7 +48,7 @@ def rebuild_from_kafka(
     inspector = TopicInspector(settings.kafka)
     schemas = source_schemas(load_catalogue(settings.registry))
     source = Source(settings.kafka, inspector, schemas, rules_of(settings))
-    destination = DriverDestination(client, source, sink, on_report=on_report)
+    destination = DriverDestination(settings, client, source, sink, on_report=on_report)
     try:
         job = KafkaJob(
             name="rebuild",
@@ -122,6 +122,7 @@ def _session(settings: Settings, jars: Sequence[Path]) -> SparkSession:
         driver_memory=settings.stream.driver_memory,
         java_options=settings.stream.java_options,
         app_name="tillstream-rebuild",
+        spark_conf=settings.stream.spark_conf,
     )
 
 

@@ -18,6 +18,7 @@ from producers.kafka_publisher import KafkaPublisher
 from producers.topics import TopicInspector
 from streaming.anomalies import AnomalyMarks
 from streaming.archiving import LAKE, Archiver
+from streaming.executors import ExecutorDestination, fill_by_executors
 from streaming.failures import why
 from streaming.jobs import (
     BadShare,
@@ -29,10 +30,11 @@ from streaming.jobs import (
     rules_of,
     source_schemas,
 )
+from streaming.observe import observed
 from streaming.outbox import QuarantineOutbox
 from streaming.rows import LIVE
 from streaming.session import java_lives, spark_session, stop_session
-from streaming.sinks import BatchReport, WarehouseSink
+from streaming.sinks import BatchReport, Follower, WarehouseSink
 from streaming.supervise import Supervisor
 from streaming.watch import StockWatch
 from streaming.writer_lock import only_writer
@@ -40,6 +42,9 @@ from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.codec import Codec
 from tillstream.errors import TillstreamError
 from tillstream.settings import Settings
+from tillstream.telemetry.batch import correlation, offsets
+from tillstream.telemetry.clients import publisher_measured
+from tillstream.telemetry.logs import fields
 
 log = logging.getLogger("tillstream.stream")
 
@@ -93,6 +98,11 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
     stream = settings.stream
     scratch = settings.home / "spark"
     with ExitStack() as stack:
+        observer = stack.enter_context(observed(settings, on_lag=lambda lag: state.update(lag=lag)))
+        # Before Spark, which takes its time: a wrong setting is told within a second or two.
+        client = stack.enter_context(closing(connect(settings.warehouse)))
+        inspector = TopicInspector(settings.kafka)
+        stack.callback(inspector.close)
         spark = spark_session(
             master=stream.master,
             jars=jars,
@@ -100,24 +110,30 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
             driver_memory=stream.driver_memory,
             java_options=stream.java_options,
             app_name="tillstream",
+            json_log=settings.log.format == "json",
+            spark_conf=stream.spark_conf,
         )
         stack.callback(stop_session, spark)
-        client = stack.enter_context(closing(connect(settings.warehouse)))
-        inspector = TopicInspector(settings.kafka)
-        stack.callback(inspector.close)
         catalogue = load_catalogue(settings.registry)
         key = settings.customer_key.get_secret_value().encode()
         publisher = stack.enter_context(
             KafkaPublisher(settings.kafka, Codec(catalogue), customer_key=key)
         )
+        stack.enter_context(publisher_measured(publisher))
         source = Source(settings.kafka, inspector, source_schemas(catalogue), rules_of(settings))
+        watch = StockWatch(
+            client,
+            settings.risk,
+            publisher if "alerts" in stream.outputs else None,
+            background=True,
+        )
+        followers: dict[str, Follower] = {"anomalies": AnomalyMarks(client), "risk": watch}
         sink = WarehouseSink(
             client,
             deduplicate=stream.deduplicate,
             followers=(
                 QuarantineOutbox(publisher),
-                AnomalyMarks(client),
-                StockWatch(client, settings.risk, publisher, background=True),
+                *(follower for name, follower in followers.items() if name in stream.outputs),
             ),
         )
         stack.callback(sink.close)
@@ -125,20 +141,44 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
 
         def on_live(report: BatchReport) -> None:
             log_batch(LIVE, report)
+            observer.batch(LIVE, report)
             state.batch(report)
             bad_share(report)
 
+        def on_lake(report: BatchReport) -> None:
+            log_batch(LAKE, report)
+            observer.batch(LAKE, report)
+
+        def on_state(query: str, now: str, reason: str) -> None:
+            state.query(query, now, reason)
+            observer.query(query, now, reason)
+
+        by_executors = stream.sink == "executors"
         lake = connect_lake(settings.lake, url=settings.lake_url)
         archiver = Archiver(
             client,
             lake,
             trigger_s=stream.lake_trigger_s,
-            fill=fill_from_kafka(spark, source, lake),
+            fill=(
+                fill_by_executors(spark, source, settings.lake, lake_url=settings.lake_url)
+                if by_executors
+                else fill_from_kafka(spark, source, lake)
+            ),
             starting_at=lambda cuts: places(source, cuts, accept_loss=stream.accept_loss),
-            on_report=lambda report: log_batch(LAKE, report),
-            on_state=state.query,
+            on_report=on_lake,
+            on_state=on_state,
         )
-        destination = DriverDestination(client, source, sink, archiver=archiver, on_report=on_live)
+        if "lake" not in stream.outputs:
+            on_state(LAKE, "running", "")
+        observer.holds(lambda: {**watch.sizes, "to_archive": archiver.waiting_records})
+        destination = (ExecutorDestination if by_executors else DriverDestination)(
+            settings,
+            client,
+            source,
+            sink,
+            archiver=archiver if "lake" in stream.outputs else None,
+            on_report=on_live,
+        )
         stack.callback(destination.close)
         live = KafkaJob(
             name=LIVE,
@@ -150,9 +190,7 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
             trigger_s=stream.trigger_ms / 1000,
             accept_loss=stream.accept_loss,
         )
-        supervisor = Supervisor(
-            [live], on_state=state.query, engine_lives=lambda: java_lives(spark)
-        )
+        supervisor = Supervisor([live], on_state=on_state, engine_lives=lambda: java_lives(spark))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop())
         supervisor.run()
@@ -171,4 +209,12 @@ def log_batch(query: str, report: BatchReport) -> None:
         report.duplicates,
         report.refused,
         steps,
+        extra=fields(
+            correlation=correlation(query, report.batch_id),
+            offsets=[offsets(one) for one in report.ranges],
+            counted=report.counted,
+            duplicates=report.duplicates,
+            refused=report.refused,
+            seconds={name: round(seconds, 4) for name, seconds in report.seconds.items()},
+        ),
     )

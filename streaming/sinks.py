@@ -1,6 +1,7 @@
 """One batch into the warehouse: exactly once in effect. It lands, followers see it, and only then
 is it committed."""
 
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from clickhouse.client import Client
 from clickhouse.writer import insert
+from producers.topics import TopicInspector
 from streaming.batch import Batch, OffsetRange
 from streaming.enrich import Dimensions
 from streaming.landing import Landed, Landing, Stopwatch
@@ -36,6 +38,15 @@ class TopicRecreated(ServiceError):
     """A topic was deleted and created again under the same name: its offsets start over."""
 
 
+def must_still_be(inspector: TopicInspector, ids: Mapping[str, uuid.UUID]) -> None:
+    """Asked after reading: if no id has changed by now, every record read came from the topic we
+    think it did, since an id never comes back. Raises TopicRecreated."""
+    now = inspector.topic_ids(list(ids))
+    changed = [topic for topic, topic_id in ids.items() if now.get(topic) != topic_id]
+    if changed:
+        raise TopicRecreated(f"{', '.join(changed)} was deleted and created again")
+
+
 @dataclass(slots=True)
 class BatchReport:
     """What became of one batch, and the seconds each step took."""
@@ -46,6 +57,9 @@ class BatchReport:
     refused: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     ranges: tuple[OffsetRange, ...] = ()
+    # Of a batch in the warehouse: for those who count what it held.
+    batch: Batch | None = field(default=None, repr=False, compare=False)
+    ended_at_s: float = field(default_factory=time.time)
 
     @property
     def records(self) -> int:
@@ -98,6 +112,8 @@ class WarehouseSink:
         """Let the followers see a batch that has landed, and commit it."""
         batch = landed.batch
         clock = Stopwatch()
+        if landed.elsewhere:
+            self.landing.refresh_dimensions(batch.winners)
         for follower in self._followers:
             follower(batch, self.landing.dimensions)
         clock.lap("follow")
@@ -111,4 +127,5 @@ class WarehouseSink:
             refused=batch.refused.num_rows,
             seconds={**landed.seconds, **clock.seconds},
             ranges=batch.ranges,
+            batch=batch,
         )

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from py4j.protocol import Py4JError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -77,7 +76,7 @@ class Supervisor:
                 delay = _FIRST_DELAY_S
             except IntegrityError as exc:
                 self._give_up(job, exc)
-            except (TillstreamError, StreamingQueryException, Py4JError, OSError) as exc:
+            except Exception as exc:  # else this query would end and the process live on without
                 if self._stopping.is_set():
                     break
                 if not self._engine_lives():

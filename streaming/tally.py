@@ -1,7 +1,7 @@
 """What a committed batch held, for metrics: counted on whole columns."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streaming.batch import Batch
+from streaming.batch import Batch, OffsetRange
 
 _MILLIS = pa.timestamp("ms", tz="UTC")
 
@@ -42,9 +42,13 @@ class Tally:
         return cls(outcomes, dict(_counts(batch.refused["reason"])), np.concatenate(waits))
 
     @classmethod
-    def archived(cls, records: pa.Table) -> "Tally":
-        """Of records that went to the lake."""
-        return cls({(topic, "archived"): count for topic, count in _counts(records["topic"])})
+    def archived(cls, ranges: Iterable[OffsetRange]) -> "Tally":
+        """Of ranges that went to the lake: their offsets, which are records, but for holes."""
+        outcomes: dict[tuple[str, str], int] = {}
+        for one in ranges:
+            place = (one.topic, "archived")
+            outcomes[place] = outcomes.get(place, 0) + one.last - one.first + 1
+        return cls(outcomes)
 
 
 def _counts(column: pa.ChunkedArray) -> Iterator[tuple[str, int]]:

@@ -89,6 +89,11 @@ class StockWatch:
         else:
             self._work()
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many entries of each kind are in memory."""
+        return {"open_alerts": len(self._active), "prices": len(self._prices)}
+
     def settle(self) -> None:
         """Wait until all that was seen is scored. Raises what went wrong."""
         if self._lane:

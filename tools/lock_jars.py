@@ -30,6 +30,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "spark": (
         "org.apache.spark:spark-sql-kafka-0-10_2.13:4.0.0",
         "org.apache.spark:spark-avro_2.13:4.0.0",
+        # A local file system that does not start `chmod` for every file it writes.
+        "com.globalmentor:hadoop-bare-naked-local-fs:0.1.0",
     ),
 }
 
