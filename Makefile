@@ -9,7 +9,7 @@ UV ?= $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 PYTHON ?= $(or $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null | head -n 1),python3)
 RUN := $(UV) run --frozen
 
-.PHONY: help demo test check bench clean uv java
+.PHONY: help demo test check audit bench clean uv java
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ check: uv java ## Everything CI runs: lint, format, types, layers, tests
 	$(RUN) pre-commit validate-config
 	$(UV) lock --check
 	$(MAKE) test
+
+audit: uv ## Look for known vulnerabilities of the locked libraries
+	$(RUN) python tools/audit.py
 
 bench: uv java ## Measure throughput and latency on this machine
 	$(RUN) tillstream bench week

@@ -17,13 +17,16 @@ from minio.credentials.providers import (
 from minio.error import MinioException, S3Error
 from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
-from lake.client import split_endpoint, split_s3_url
+from lake.client import endpoint_of, split_endpoint, split_s3_url
+from lake.failures import no_answer
 from lake.paths import RAW_PREFIX
 from tillstream.errors import ConfigError, ServiceError
 from tillstream.settings import LakeSettings
 
 RETENTION_RULE = "tillstream-raw-retention"
 
+# Aborting: an object that is sent in parts and fails must not leave them behind, unseen and paid.
+_STREAM_ACTIONS = ("AbortMultipartUpload", "GetObject", "PutObject")
 _AWS_ENDPOINT = "https://s3.amazonaws.com"
 _TIMEOUT = urllib3.Timeout(connect=3.0, read=30.0)
 _RETRIES = urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504))
@@ -53,7 +56,7 @@ def prepare_bucket(settings: LakeSettings, *, url: str) -> Prepared:
     naming the setting to correct, within bounded time.
     """
     bucket, prefix = split_s3_url(url)
-    with _translated(url=url):
+    with _translated(settings, url=url):
         client = _client(settings)
         created = not _exists(client, bucket=bucket, prefix=prefix)
         if created:
@@ -67,25 +70,32 @@ def prepare_bucket(settings: LakeSettings, *, url: str) -> Prepared:
     return Prepared(bucket, created, settings.retention_days)
 
 
-def least_privilege_policy(url: str) -> dict[str, Any]:
-    """The IAM policy of the lake's user: its own objects, and nothing else in the account."""
+def service_policies(url: str) -> dict[str, dict[str, Any]]:
+    """The IAM policy of each service's key, by service; deploy/minio/ has them as files.
+
+    The stream adds and reads records, and cannot remove one. An analyst reads the whole lake and
+    changes nothing. Neither sees anything else of the account.
+    """
     bucket, prefix = split_s3_url(url)
+    root = f"{prefix}/" if prefix else ""
+    return {
+        "stream": _policy(bucket, f"{root}{RAW_PREFIX}", *_STREAM_ACTIONS),
+        "analyst": _policy(bucket, root, "GetObject"),
+    }
+
+
+def _policy(bucket: str, folder: str, *actions: str) -> dict[str, Any]:
     listing: dict[str, Any] = {
         "Effect": "Allow",
         "Action": ["s3:ListBucket"],
         "Resource": [f"arn:aws:s3:::{bucket}"],
     }
-    if prefix:
-        listing["Condition"] = {"StringLike": {"s3:prefix": [f"{prefix}", f"{prefix}/*"]}}
+    if folder:
+        listing["Condition"] = {"StringLike": {"s3:prefix": [folder, f"{folder}*"]}}
     objects = {
         "Effect": "Allow",
-        "Action": [
-            "s3:AbortMultipartUpload",
-            "s3:DeleteObject",
-            "s3:GetObject",
-            "s3:PutObject",
-        ],
-        "Resource": [f"arn:aws:s3:::{bucket}/{prefix}/*" if prefix else f"arn:aws:s3:::{bucket}/*"],
+        "Action": [f"s3:{action}" for action in actions],
+        "Resource": [f"arn:aws:s3:::{bucket}/{folder}*"],
     }
     return {"Version": "2012-10-17", "Statement": [listing, objects]}
 
@@ -104,14 +114,19 @@ def _client(settings: LakeSettings) -> Minio:
         endpoint=host,
         secure=scheme == "https",
         region=settings.region,
-        http_client=urllib3.PoolManager(timeout=_TIMEOUT, retries=_RETRIES),
+        http_client=urllib3.PoolManager(
+            timeout=_TIMEOUT,
+            retries=_RETRIES,
+            ca_certs=str(settings.ca_file) if settings.ca_file else None,
+        ),
         **keys,
     )
 
 
 def _exists(client: Minio, *, bucket: str, prefix: str) -> bool:
     # A HEAD request has no body to tell a wrong key from a missing right; a listing has.
-    within = f"{prefix}/" if prefix else None
+    # Where the everyday user may look, too.
+    within = f"{prefix}/{RAW_PREFIX}".lstrip("/")
     try:
         next(iter(client.list_objects(bucket_name=bucket, prefix=within)), None)
     except S3Error as exc:
@@ -145,7 +160,7 @@ def _set_retention(client: Minio, *, bucket: str, prefix: str, days: int | None)
 
 
 @contextmanager
-def _translated(*, url: str) -> Iterator[None]:
+def _translated(settings: LakeSettings, *, url: str) -> Iterator[None]:
     try:
         yield
     except S3Error as exc:
@@ -154,7 +169,5 @@ def _translated(*, url: str) -> Iterator[None]:
         ) from exc
     except ValueError as exc:
         raise ConfigError(f"TILLSTREAM_LAKE__URL or TILLSTREAM_LAKE__ENDPOINT: {exc}") from exc
-    except (MinioException, urllib3.exceptions.HTTPError) as exc:
-        raise ServiceError(
-            f"lake {url}: no S3 server answers: {exc}", hint="correct TILLSTREAM_LAKE__ENDPOINT"
-        ) from exc
+    except (MinioException, urllib3.exceptions.HTTPError, OSError) as exc:
+        raise no_answer(endpoint_of(settings), url=url, doing="preparing the bucket") from exc

@@ -3,6 +3,7 @@
 import errno
 import os
 import uuid
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -12,8 +13,11 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from lake.failures import reading, translated
+from lake.paths import RAW_PREFIX
+from tillstream.endpoints import Endpoint
 from tillstream.errors import ConfigError
 from tillstream.settings import LakeSettings
+from tillstream.telemetry.clients import lake_write_measured
 
 _CONNECT_TIMEOUT_S = 3.0
 _REQUEST_TIMEOUT_S = 30.0
@@ -43,16 +47,18 @@ class Lake:
     url: str
     files: fs.FileSystem
     folder: Path | None
+    endpoint: Endpoint | None = None
 
     def check(self) -> None:
         """Prove that the root can be read (and, for a folder, written)."""
         if self.folder is not None:
-            with translated(url=self.url, doing="opening the folder"):
+            with self._translated("opening the folder"):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 if not os.access(self.folder, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, "not writable", str(self.folder))
-        # A HEAD request has no body to say what is wrong; a shallow listing says it.
-        self._find("", recursive=False)
+        # A HEAD request has no body to say what is wrong; a shallow listing says it. Of the folder
+        # that every service's key may list.
+        self._find(_safe(RAW_PREFIX), recursive=False)
 
     def write(self, name: str, table: pa.Table) -> int:
         """Write one zstd Parquet object, replacing any of that name; returns its bytes.
@@ -70,7 +76,7 @@ class Lake:
             write_page_checksum=True,
         )
         content = sink.getvalue()
-        with translated(url=self.url, doing=f"writing {name}"):
+        with lake_write_measured(content.size), self._translated(f"writing {name}"):
             if self.folder is not None:
                 _write_file(self.folder / _safe(name), content)
             else:
@@ -82,23 +88,23 @@ class Lake:
 
     def read(self, name: str) -> pa.Table:
         """The whole object. Raises IntegrityError when its bytes are damaged."""
-        with reading(url=self.url, name=name), self.open(name) as parquet:
+        with self._reading(name), self.open(name) as parquet:
             return parquet.read()
 
     def row_count(self, name: str) -> int:
         """Rows in the object, from its Parquet footer alone."""
-        with reading(url=self.url, name=name), self.open(name) as parquet:
+        with self._reading(name), self.open(name) as parquet:
             return int(parquet.metadata.num_rows)
 
     def open(self, name: str) -> pq.ParquetFile:
         """The object for streaming; close it, or use it in a `with`."""
-        with reading(url=self.url, name=name):
+        with self._reading(name):
             return pq.ParquetFile(
                 _safe(name), filesystem=self.files, page_checksum_verification=True
             )
 
     def exists(self, name: str) -> bool:
-        with translated(url=self.url, doing=f"looking for {name}"):
+        with self._translated(f"looking for {name}"):
             found = self.files.get_file_info(_safe(name))
         return bool(found.type == fs.FileType.File)
 
@@ -108,14 +114,20 @@ class Lake:
 
     def delete(self, name: str) -> None:
         """Remove an object; removing one that is not there does nothing."""
-        with translated(url=self.url, doing=f"deleting {name}"):
+        with self._translated(f"deleting {name}"):
             try:
                 self.files.delete_file(_safe(name))
             except FileNotFoundError:
                 return
 
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        return translated(url=self.url, doing=doing, endpoint=self.endpoint)
+
+    def _reading(self, name: str) -> AbstractContextManager[None]:
+        return reading(url=self.url, name=name, endpoint=self.endpoint)
+
     def _find(self, prefix: str, *, recursive: bool) -> tuple[ObjectInfo, ...]:
-        with translated(url=self.url, doing=f"listing {prefix or 'the root'}"):
+        with self._translated(f"listing {prefix or 'the root'}"):
             try:
                 # Not allow_not_found: it would call a missing bucket an empty lake.
                 found = self.files.get_file_info(fs.FileSelector(prefix, recursive=recursive))
@@ -139,7 +151,7 @@ def connect(settings: LakeSettings, *, url: str) -> Lake:
     if urlsplit(url).scheme == "s3":
         bucket, prefix = split_s3_url(url)
         root = f"{bucket}/{prefix}" if prefix else bucket
-        return Lake(url, fs.SubTreeFileSystem(root, _s3(settings)), None)
+        return Lake(url, fs.SubTreeFileSystem(root, _s3(settings)), None, endpoint_of(settings))
     folder = _folder(url)
     return Lake(url, fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem()), folder)
 
@@ -162,6 +174,24 @@ def split_endpoint(endpoint: str) -> tuple[str, str]:
             hint="for a local MinIO it is http://127.0.0.1:9000",
         )
     return parts.scheme, parts.netloc
+
+
+def endpoint_of(settings: LakeSettings) -> Endpoint | None:
+    """Where the S3 server is, for a diagnosis; None for AWS."""
+    if not settings.endpoint:
+        return None
+    scheme, place = split_endpoint(settings.endpoint)
+    parts = urlsplit(f"//{place}")
+    tls = scheme == "https"
+    return Endpoint(
+        parts.hostname or "",
+        parts.port or (443 if tls else 80),
+        tls=tls,
+        ca_file=settings.ca_file,
+        address_setting="TILLSTREAM_LAKE__ENDPOINT",
+        tls_setting="TILLSTREAM_LAKE__ENDPOINT (http:// or https://)",
+        ca_setting="TILLSTREAM_LAKE__CA_FILE",
+    )
 
 
 def _folder(url: str) -> Path:
@@ -189,6 +219,7 @@ def _s3(settings: LakeSettings) -> fs.S3FileSystem:
         connect_timeout=_CONNECT_TIMEOUT_S,
         request_timeout=_REQUEST_TIMEOUT_S,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+        tls_ca_file_path=str(settings.ca_file) if settings.ca_file else None,
         allow_delayed_open=True,  # small objects become a single PUT
         **where,
     )

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, MessageSizeTooLargeError
+from kafka.errors import AuthorizationError, KafkaError, MessageSizeTooLargeError
 
 from producers.connection import (
     client_options,
@@ -68,7 +68,7 @@ class KafkaPublisher:
         self._count = threading.Lock()
         self._sent = self._acknowledged = self._failed = self._failed_at_last_flush = 0
         self._rejected: Counter[tuple[Topic, str]] = Counter()
-        self._last_error = ""
+        self._last_error: BaseException | str = ""
         self._closed = False
         require_reachable(kafka, "publish")
         with told_as_service_error(kafka, "publish"):
@@ -114,6 +114,8 @@ class KafkaPublisher:
             self._failed_at_last_flush = self._failed
         if drained and not failed:
             return
+        if failed and isinstance(self._last_error, AuthorizationError):
+            raise unreachable(self._kafka, "publish", self._last_error)
         under_way = self._window.events
         raise ServiceError(
             f"Kafka at {self._kafka.bootstrap}: {under_way + failed} events are undelivered"
@@ -174,7 +176,7 @@ class KafkaPublisher:
         with self._count:
             if failed:
                 self._failed += 1
-                self._last_error = str(result)
+                self._last_error = result
             else:
                 self._acknowledged += 1
         try:

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,7 +18,7 @@ from kafka.errors import (
 )
 
 from producers.connection import client_options, require_reachable, unreachable
-from tillstream.contracts.topics import TOPIC_SPECS, Topic, TopicSpec
+from tillstream.contracts.topics import SOURCE_TOPICS, TOPIC_SPECS, Topic, TopicSpec
 from tillstream.errors import ServiceError
 from tillstream.settings import KafkaSettings
 
@@ -91,6 +92,7 @@ class TopicInspector:
 
     def ensure_topics(self, specs: Mapping[Topic, TopicSpec] = TOPIC_SPECS) -> list[str]:
         """Create the topics that are missing. See the function of the same name."""
+        specs = {topic: self._scaled(spec) for topic, spec in specs.items()}
         existing = self.layout([spec.topic.value for spec in specs.values()])
         said = []
         for spec in specs.values():
@@ -100,7 +102,12 @@ class TopicInspector:
         present = [spec for spec in specs.values() if spec.topic.value in existing]
         for spec in present:
             count = existing[spec.topic.value]
-            if count != spec.partitions:
+            if count < spec.partitions and self._kafka.partition_factor > 1:
+                self._add_partitions(spec)
+                said.append(
+                    f"{spec.topic.value} has {spec.partitions} partitions now, {count} before"
+                )
+            elif count != spec.partitions:
                 said.append(
                     f"{spec.topic.value} has {count} partitions, not {spec.partitions};"
                     " left as it is, since another count would move keys between partitions"
@@ -134,11 +141,27 @@ class TopicInspector:
                 if error is UnknownTopicOrPartitionError:
                     continue
                 if entry["error_code"]:
-                    raise error(f"topic {entry['name']}")
+                    raise error(entry["name"])
                 known.append(entry)
             return known
 
         return self._ask("describe topics", describe)
+
+    def _scaled(self, spec: TopicSpec) -> TopicSpec:
+        """With as many partitions as asked for; topics that we publish to ourselves stay small."""
+        factor = self._kafka.partition_factor if spec.topic in SOURCE_TOPICS else 1
+        return replace(spec, partitions=spec.partitions * factor)
+
+    def _add_partitions(self, spec: TopicSpec) -> None:
+        doing = f"add partitions to {spec.topic}"
+        try:
+            self._ask(
+                doing, lambda: self._admin.create_partitions({spec.topic.value: spec.partitions})
+            )
+        except ServiceError:
+            # Another `provision` may have been faster.
+            if self.layout([spec.topic.value]).get(spec.topic.value, 0) < spec.partitions:
+                raise
 
     def _create(self, spec: TopicSpec) -> bool:
         """Whether this call made the topic; somebody else may have been faster."""
@@ -193,7 +216,8 @@ def ensure_topics(
 ) -> list[str]:
     """Create the topics that are missing, with their settings, and say so: one line for each topic
     created, and one for each that exists with another partition count or setting. What exists is
-    never changed. Safe to run at any time, by several at once."""
+    left as it is, but for partitions that `partition_factor` asks for: those are added. Safe to run
+    at any time, by several at once."""
     with TopicInspector(kafka) as inspector:
         return inspector.ensure_topics(specs)
 

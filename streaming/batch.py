@@ -87,10 +87,6 @@ def arrival_order(records: pa.Table) -> npt.NDArray[np.int64]:
     return np.asarray(order[np.argsort(arrival, kind="stable")], dtype=np.int64)
 
 
-def in_arrival_order(records: pa.Table) -> pa.Table:
-    return records.take(pa.array(arrival_order(records)))
-
-
 def offset_ranges(decoded: pa.Table) -> tuple[OffsetRange, ...]:
     grouped = decoded.group_by(["topic", "topic_id", "partition"]).aggregate(
         [("offset", "min"), ("offset", "max")]

@@ -26,7 +26,7 @@ from lake.archive import archive
 from lake.client import connect as connect_lake
 from producers.topics import TopicInspector
 from streaming.archiving import Archiver, as_records
-from streaming.batch import Batch, OffsetRange, in_arrival_order, offset_ranges, with_topic_ids
+from streaming.batch import Batch, OffsetRange, offset_ranges, with_topic_ids
 from streaming.enrich import Dimensions
 from streaming.fencing import require_writer, take_over
 from streaming.jobs import GAP_RECORDS, Source, in_pieces
@@ -279,5 +279,4 @@ def from_landed(landed: pa.Table) -> Batch:
     def those(outcome: str) -> pa.Table:
         return landed.filter(pc.equal(landed["outcome"], outcome)).drop_columns(["outcome"])
 
-    winners = in_arrival_order(those(_COUNTED))
-    return Batch(offset_ranges(landed), winners, those(_DUPLICATE), those(_REFUSED))
+    return Batch(offset_ranges(landed), those(_COUNTED), those(_DUPLICATE), those(_REFUSED))

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
@@ -54,10 +55,12 @@ def java_lives(spark: SparkSession) -> bool:
     process = getattr(spark.sparkContext._gateway, "proc", None)
     if process is not None:
         return bool(process.poll() is None)
-    try:  # started by spark-submit, and we by it
-        return int(spark._jvm.java.lang.System.nanoTime()) is not None
+    jvm: Any = spark._jvm  # started by spark-submit, which then started us
+    try:
+        jvm.java.lang.System.nanoTime()
     except (Py4JError, OSError):
         return False
+    return True
 
 
 def stop_session(spark: SparkSession) -> None:
@@ -112,8 +115,9 @@ def spark_session(
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     if submitted is not None:
+        jvm: Any = session._jvm
         for name, limit in _AVRO_LIMITS.items():
-            session._jvm.java.lang.System.setProperty(name, limit)
+            jvm.java.lang.System.setProperty(name, limit)
     return session
 
 

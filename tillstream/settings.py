@@ -1,18 +1,26 @@
 """Every setting, resolved once into frozen objects.
 
 Priority, highest first: keyword arguments, `TILLSTREAM_` environment variables (nested with `__`,
-as in `TILLSTREAM_KAFKA__BOOTSTRAP`), `<home>/tillstream.toml` (yours), `<home>/stack.toml` (written
-by `tillstream up`: the endpoints of the local services), the defaults below.
+as in `TILLSTREAM_KAFKA__BOOTSTRAP`), files of the same names in the folder TILLSTREAM_SECRETS_DIR,
+`<home>/tillstream.toml` (yours), `<home>/stack.toml` (written by `tillstream up`: the endpoints of
+the local services), the defaults below.
 """
 
 import os
 import tomllib
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from tillstream.errors import ConfigError
 
@@ -25,17 +33,38 @@ class _Frozen(BaseModel):
 
 
 class KafkaSettings(_Frozen):
-    """Where the brokers are. `embedded_port` 0 lets `tillstream up` choose a free one."""
+    """Where the brokers are. `embedded_port` 0 lets `tillstream up` choose a free one.
+
+    A login that would not be used, or used without a password, is refused: it would look safe.
+    """
 
     bootstrap: str = "127.0.0.1:9092"
     embedded_port: int = 0
     replication_factor: int = 1
+    partition_factor: int = Field(
+        default=1, ge=1, description="How many times the usual partitions source topics have"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: str | None = None
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     username: str | None = None
     password: SecretStr | None = None
     ca_file: Path | None = None
     heap_mb: int = 512
+    embedded_properties: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _login_complete_and_used(self) -> Self:
+        logs_in = self.security_protocol.startswith("SASL")
+        if logs_in and not (self.username and self.password):
+            raise ValueError(
+                f"security_protocol {self.security_protocol} needs username and password"
+            )
+        if not logs_in and (self.username or self.password):
+            raise ValueError(
+                f"security_protocol {self.security_protocol} does not use username and password: "
+                "set it to SASL_SSL"
+            )
+        return self
 
 
 class WarehouseSettings(_Frozen):
@@ -50,6 +79,7 @@ class WarehouseSettings(_Frozen):
     ca_file: Path | None = None
     cluster: str | None = None
     embedded_port: int = 0
+    memory_mb: int = Field(default=2048, ge=256)
 
 
 class LakeSettings(_Frozen):
@@ -59,6 +89,7 @@ class LakeSettings(_Frozen):
     endpoint: str | None = None
     access_key: str | None = None
     secret_key: SecretStr | None = None
+    ca_file: Path | None = None
     region: str = "us-east-1"
     retention_days: int | None = None
 
@@ -79,9 +110,19 @@ class StreamSettings(_Frozen):
     lake_trigger_s: float = Field(default=30.0, gt=0)
     max_offsets_per_trigger: int = Field(default=100_000, gt=0)
     driver_memory: str = "2g"
-    # The quick compiler alone: on a few cores, the thorough one costs more than it gives back for
-    # a long time (a recorded week: 14 instead of 20 CPU seconds).
-    java_options: str = "-XX:TieredStopAtLevel=1 -XX:+UseParallelGC"
+    # Spark compiles a batch's whole plan into one method, longer than Java compiles by default: it
+    # would be interpreted for ever.
+    java_options: str = "-XX:+UseParallelGC -XX:-DontCompileHugeMethods"
+    spark_conf: dict[str, str] = Field(
+        default={}, description="More of Spark's own settings; they win over ours"
+    )
+    sink: Literal["driver", "executors"] = Field(
+        default="driver", description="Who writes batches: one process, or each executor its part"
+    )
+    outputs: tuple[Literal["anomalies", "risk", "alerts", "lake"], ...] = Field(
+        default=("anomalies", "risk", "alerts", "lake"),
+        description="Besides facts and windows; fewer only to measure",
+    )
     max_future_s: int = Field(default=300, ge=0)
     oldest_event: date = date(2000, 1, 1)
     bad_share_limit: float = Field(default=0.5, gt=0, le=1)
@@ -108,6 +149,23 @@ class RiskSettings(_Frozen):
         if self.resolve_below >= self.open_above:
             raise ValueError("resolve_below must be less than open_above, or alerts would flap")
         return self
+
+
+class TelemetrySettings(_Frozen):
+    """Metrics at `http://host:port/metrics` and traces. Port 0 takes a free one, which is told in
+    `<home>/run/metrics/`; producers have no endpoint unless `producer_port` is set."""
+
+    metrics: bool = True
+    host: str = "127.0.0.1"
+    stream_port: int = Field(default=0, ge=0)
+    producer_port: int | None = Field(default=None, ge=0)
+    otlp_endpoint: str | None = None
+
+
+class LogSettings(_Frozen):
+    """How the stream writes its log."""
+
+    format: Literal["text", "json"] = "text"
 
 
 class _TomlFile(PydanticBaseSettingsSource):
@@ -148,6 +206,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=default_home)
     cache: Path = Field(default_factory=_default_cache)
     maven_url: str = "https://repo.maven.apache.org/maven2"
+    secrets_dir: Path | None = None
     customer_key: SecretStr = SecretStr("")
     kafka: KafkaSettings = KafkaSettings()
     warehouse: WarehouseSettings = WarehouseSettings()
@@ -155,6 +214,8 @@ class Settings(BaseSettings):
     registry: RegistrySettings = RegistrySettings()
     stream: StreamSettings = StreamSettings()
     risk: RiskSettings = RiskSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    log: LogSettings = LogSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -167,7 +228,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         home = Path(init_settings().get("home") or default_home())
         files = tuple(_TomlFile(settings_cls, home / name) for name in (USER_FILE, STACK_FILE))
-        return (init_settings, env_settings, *files)
+        folder = init_settings().get("secrets_dir") or os.environ.get("TILLSTREAM_SECRETS_DIR")
+        secrets = NestedSecretsSettingsSource(
+            file_secret_settings, secrets_dir=folder, secrets_dir_missing="error"
+        )
+        return (init_settings, env_settings, secrets, *files)
 
     @property
     def lake_url(self) -> str:
@@ -178,11 +243,26 @@ def load_settings(**overrides: Any) -> Settings:
     """Resolve all settings. Raises ConfigError naming each wrong setting and why."""
     try:
         return Settings(**overrides)
+    except SettingsError as exc:
+        raise ConfigError(f"settings cannot be read: {exc}") from exc
     except ValidationError as exc:
-        lines = []
-        for error in exc.errors():
-            name = "TILLSTREAM_" + "__".join(str(part).upper() for part in error["loc"])
-            secret = name.endswith(("PASSWORD", "KEY"))
-            got = "" if secret else f" (got {error.get('input')!r})"
-            lines.append(f"{name}: {error['msg']}{got}")
-        raise ConfigError("; ".join(lines)) from exc
+        raise ConfigError("; ".join(_told(error) for error in exc.errors())) from exc
+
+
+def _told(error: Mapping[str, Any]) -> str:
+    """One wrong setting, with its value unless it is or may hold a secret."""
+    names = [str(part) for part in error["loc"]]
+    got = f" (got {error.get('input')!r})" if _may_be_shown(Settings, names) else ""
+    return f"TILLSTREAM_{'__'.join(names).upper()}: {error['msg'].removeprefix('Value error, ')}{got}"
+
+
+def _may_be_shown(model: type[BaseModel], names: Sequence[str]) -> bool:
+    """Whether `names` lead to a plain value. A misspelt name may be a password's; a section holds
+    one."""
+    field = model.model_fields.get(names[0]) if names else None
+    if field is None:
+        return False
+    inner: Any = field.annotation
+    if isinstance(inner, type) and issubclass(inner, BaseModel):
+        return _may_be_shown(inner, names[1:])
+    return "Secret" not in str(inner) and not names[0].endswith("key")

@@ -1,7 +1,6 @@
 """What the lake promises, on a local folder and on a real MinIO server alike."""
 
 import errno
-import json
 import pickle
 import secrets
 from collections.abc import Callable
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
-from minio import Minio, MinioAdmin
+from minio import Minio
 from minio.commonconfig import ENABLED, Filter
-from minio.credentials.providers import StaticProvider
 from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
 from lake.archive import RECORD_SCHEMA, archive
-from lake.bucket import RETENTION_RULE, least_privilege_policy, prepare_bucket
+from lake.bucket import RETENTION_RULE, prepare_bucket
 from lake.client import Lake, connect
 from lake.coverage import Damage, OffsetRange, Partition, coverage
 from lake.paths import ObjectName
@@ -483,40 +481,3 @@ def test_preparing_a_bucket_sets_retention_beside_other_rules(minio_server: "Min
         }
     prepare_bucket(minio_server.settings(), url=url)
     assert rules() == {"others": ("elsewhere/", 3)}
-
-
-@pytest.mark.parametrize("prefix", ["", "/chain"])
-def test_policy_suffices_for_the_lake_and_nothing_else(
-    minio_server: "MinioServer", tmp_path: Path, prefix: str
-) -> None:
-    bucket = f"lake-{secrets.token_hex(6)}"
-    url = f"s3://{bucket}{prefix}"
-    prepare_bucket(minio_server.settings(), url=url)
-    prepare_bucket(minio_server.settings(), url=f"s3://{bucket}-other")
-    policy, user, password = f"policy-{bucket}", secrets.token_hex(8), secrets.token_hex(20)
-    (tmp_path / "policy.json").write_text(json.dumps(least_privilege_policy(url)))
-    admin = MinioAdmin(
-        endpoint=minio_server.endpoint.removeprefix("http://"),
-        credentials=StaticProvider(minio_server.access_key, minio_server.secret_key),
-        secure=False,
-    )
-    admin.user_add(user, password)
-    admin.policy_add(policy, policy_file=str(tmp_path / "policy.json"))
-    admin.attach_policy([policy], user=user)
-    mine = minio_server.settings(access_key=user, secret_key=password)
-
-    assert not prepare_bucket(mine, url=url).created
-    lake = connect(mine, url=url)
-    lake.check()
-    archive(lake, records(0, 9))
-    assert everything(lake)[0].num_rows == 10
-    lake.delete(str(name(0, 9)))
-    assert lake.list() == ()
-
-    with pytest.raises(ServiceError, match="not allowed"):
-        connect(mine, url=f"s3://{bucket}-other").check()
-    with pytest.raises(ServiceError):
-        prepare_bucket(mine, url=f"s3://{bucket}-third")
-    if prefix:
-        with pytest.raises(ServiceError, match="not allowed"):
-            connect(mine, url=f"s3://{bucket}/elsewhere").write("x.parquet", records(0, 0))

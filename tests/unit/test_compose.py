@@ -15,7 +15,7 @@ import typer
 import yaml
 from rich.console import Console
 
-from lake.bucket import least_privilege_policy
+from lake.bucket import service_policies
 from tillstream.devstack.docker_stack import Phase, ServiceState, all_ready, state_of, up_docker
 from tillstream.errors import ServiceError
 from tillstream.settings import Settings, load_settings
@@ -122,12 +122,13 @@ def test_only_provision_holds_the_administrators_keys() -> None:
         assert "MINIO_ROOT" not in json.dumps(SERVICES[service])
 
 
-def test_lake_users_policy_is_the_least_it_needs(
+def test_lake_policies_are_the_least_each_service_needs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     settings = settings_of("stream", monkeypatch, tmp_path)
-    policy = json.loads((ROOT / "deploy/minio/lake-policy.json").read_text(encoding="utf-8"))
-    assert policy == least_privilege_policy(settings.lake_url)
+    for service, wanted in service_policies(settings.lake_url).items():
+        file = ROOT / f"deploy/minio/{service}-policy.json"
+        assert json.loads(file.read_text(encoding="utf-8")) == wanted
 
 
 def test_no_secret_has_a_default() -> None:
@@ -172,7 +173,7 @@ def test_dependencies_can_be_met() -> None:
 def test_ports_are_published_on_loopback_once() -> None:
     ports = [resolved(port) for body in SERVICES.values() for port in body.get("ports", [])]
     assert all(port.startswith("127.0.0.1:") for port in ports)
-    assert len({port.split(":")[1] for port in ports}) == len(ports) == 5
+    assert len({port.split(":")[1] for port in ports}) == len(ports) == 6
 
 
 def test_data_lives_in_named_volumes() -> None:
@@ -181,7 +182,27 @@ def test_data_lives_in_named_volumes() -> None:
     }
     assert {name for name in used if not name.startswith("./")} == set(COMPOSE["volumes"])
     for path in (name for name in used if name.startswith("./")):
-        assert (ROOT / path).is_dir()
+        assert (ROOT / path).exists()
+
+
+def test_prometheus_asks_services_that_are_there() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    static = {
+        one["static_configs"][0]["targets"][0] for one in jobs.values() if "static_configs" in one
+    }
+    metrics = (ROOT / "deploy/clickhouse/metrics.xml").read_text(encoding="utf-8")
+    clickhouse_port = re.search(r"<port>(\d+)</port>", metrics)
+    assert clickhouse_port is not None
+    assert static == {f"clickhouse:{clickhouse_port[1]}", "minio:9000"}
+    assert environment("minio")["MINIO_PROMETHEUS_AUTH_TYPE"] == "public"
+    # The others tell of themselves in the home, which prometheus shares; their host names resolve.
+    (pattern,) = jobs["tillstream"]["file_sd_configs"][0]["files"]
+    assert pattern == "/var/lib/tillstream/run/metrics/*.json"
+    assert "app-home:/var/lib/tillstream:ro" in SERVICES["prometheus"]["volumes"]
+    for service in ("stream", "simulator"):
+        assert SERVICES[service]["hostname"] == service
+        assert environment(service)["TILLSTREAM_TELEMETRY__HOST"] == "0.0.0.0"
 
 
 # kafka-python reads its own schemas in a way that Python 3.11 deprecates.

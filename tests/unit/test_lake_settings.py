@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from lake.bucket import least_privilege_policy
+from lake.bucket import service_policies
 from lake.client import connect, split_endpoint, split_s3_url
 from lake.coverage import OffsetRange, merge
 from tillstream.errors import ConfigError
@@ -56,14 +56,18 @@ def test_name_outside_the_root_is_refused(tmp_path: Path, name: str) -> None:
         connect(LakeSettings(), url=str(tmp_path)).exists(name)
 
 
-def test_policy_allows_only_the_lakes_own_objects() -> None:
-    listing, objects = least_privilege_policy("s3://bucket/chain")["Statement"]
+def test_policies_allow_only_what_a_service_does() -> None:
+    policies = service_policies("s3://bucket/chain")
+    listing, objects = policies["stream"]["Statement"]
     assert listing["Action"] == ["s3:ListBucket"]
-    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["chain", "chain/*"]}}
-    assert objects["Resource"] == ["arn:aws:s3:::bucket/chain/*"]
-    whole = least_privilege_policy("s3://bucket")["Statement"]
-    assert "Condition" not in whole[0]
-    assert whole[1]["Resource"] == ["arn:aws:s3:::bucket/*"]
+    folder = "chain/raw-data/"
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": [folder, f"{folder}*"]}}
+    assert objects["Action"] == ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+    assert objects["Resource"] == ["arn:aws:s3:::bucket/chain/raw-data/*"]
+    listing, objects = service_policies("s3://bucket")["analyst"]["Statement"]
+    assert "Condition" not in listing
+    assert objects["Action"] == ["s3:GetObject"]
+    assert objects["Resource"] == ["arn:aws:s3:::bucket/*"]
 
 
 def test_touching_and_overlapping_ranges_merge() -> None:

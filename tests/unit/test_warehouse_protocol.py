@@ -179,9 +179,3 @@ def test_insert_statement_and_data_split_over_small_compressed_chunks() -> None:
 def test_get_is_read_only() -> None:
     assert _request({"query": "SELECT 1"}, method="GET").read_only
     assert not _request({"query": "SELECT 1"}).read_only
-
-
-def test_native_block_compression_is_refused() -> None:
-    with pytest.raises(QueryError) as refused:
-        _request({"query": "SELECT 1", "compress": "1"})
-    assert refused.value.code == 48

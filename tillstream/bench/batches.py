@@ -1,5 +1,6 @@
 """How long the steps of the live batches took, read from the stream's own log."""
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ _BATCH = re.compile(
     r"live batch (?P<id>\d+): (?P<counted>\d+) counted, (?P<duplicates>\d+) duplicates, "
     r"(?P<refused>\d+) refused(?P<steps>(?: \w+=[\d.]+s)*)"
 )
+# Spark's own account, one line a batch: {"batchId": …, "numInputRows": …, "durationMs": {…}}
+_PROGRESS = re.compile(r"live progress (?P<json>\{.*\})\s*$")
 _STEP = re.compile(r"(\w+)=([\d.]+)s")
 
 
@@ -36,6 +39,20 @@ def parse_batches(lines: Iterable[str]) -> list[BatchSteps]:
         if records:
             steps = {name: float(seconds) for name, seconds in _STEP.findall(match["steps"])}
             found.append(BatchSteps(int(match["id"]), records, steps))
+    return found
+
+
+def parse_progress(lines: Iterable[str]) -> dict[int, dict[str, float]]:
+    """Spark's milliseconds by phase (latestOffset, queryPlanning, walCommit, addBatch, …) of the
+    live batches that held records, by batch."""
+    found = {}
+    for line in lines:
+        match = _PROGRESS.search(line)
+        if match is None:
+            continue
+        told = json.loads(match["json"])
+        if told["numInputRows"]:
+            found[told["batchId"]] = {name: float(ms) for name, ms in told["durationMs"].items()}
     return found
 
 

@@ -31,6 +31,7 @@ class _Tree:
     root: int
     cpu_s: dict[int, float] = field(default_factory=dict)
     before_s: float = 0.0
+    bytes_now: int = 0
     peak_bytes: int = 0
     memory: MemoryKind = "PSS"
 
@@ -46,6 +47,7 @@ class _Tree:
             total += size
             if kind == "RSS":
                 self.memory = "RSS"
+        self.bytes_now = total
         self.peak_bytes = max(self.peak_bytes, total)
 
     def usage(self) -> Usage:
@@ -53,15 +55,25 @@ class _Tree:
         return Usage(round(used, 2), round(self.peak_bytes / _MIB, 1), self.memory)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """CPU seconds since the measurement began, and the memory used now."""
+
+    cpu_s: float
+    mib: float
+
+
 class Sampler:
-    """Looks at process trees twice a second while its `with` block runs, on a thread of its own.
+    """Looks at process trees every `period_s` while its `with` block runs, on a thread of its own.
 
     CPU time spent before the block does not count. Of a process that ends in the block, what it
-    used since the last look is lost: at most half a second.
+    used since the last look is lost.
     """
 
-    def __init__(self, pids: Mapping[str, int]) -> None:
+    def __init__(self, pids: Mapping[str, int], *, period_s: float = _PERIOD_S) -> None:
+        self._period_s = period_s
         self._trees = {name: _Tree(pid) for name, pid in pids.items()}
+        self._peak_bytes = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
 
@@ -69,13 +81,39 @@ class Sampler:
         """By service name; complete once the block has ended."""
         return {name: tree.usage() for name, tree in self._trees.items()}
 
+    def peak_mib(self) -> float:
+        """The most that all services together used at one moment."""
+        return round(self._peak_bytes / _MIB, 1)
+
+    def readings(self) -> dict[str, Reading]:
+        """By service name, as of the last look."""
+        return {
+            name: Reading(
+                round(sum(tree.cpu_s.values()) - tree.before_s, 2),
+                round(tree.bytes_now / _MIB, 1),
+            )
+            for name, tree in self._trees.items()
+        }
+
+    def follow(self, name: str, pid: int) -> None:
+        """Look at one more service, whose CPU time counts from its own start. One of the same name
+        that was looked at before is followed no longer, and adds to its figures."""
+        tree = _Tree(pid)
+        before = self._trees.get(name)
+        if before is not None:
+            tree.before_s = before.before_s - sum(before.cpu_s.values())
+            tree.peak_bytes = before.peak_bytes
+        self._trees = {**self._trees, name: tree}
+
     def _run(self) -> None:
-        while not self._stop.wait(_PERIOD_S):
+        while not self._stop.wait(self._period_s):
             self._look()
 
     def _look(self) -> None:
-        for tree in self._trees.values():
+        trees = list(self._trees.values())
+        for tree in trees:
             tree.look()
+        self._peak_bytes = max(self._peak_bytes, sum(tree.bytes_now for tree in trees))
 
     def __enter__(self) -> Self:
         self._look()

@@ -1,29 +1,31 @@
 """`tillstream bench`: how fast the platform is on this machine."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from tillstream.bench.ways import Way, Workload
-from tillstream.cli.output import console, emit_json, errors
+from tillstream.cli import bench_latency, bench_pipeline, bench_query
+from tillstream.cli.bench_session import (
+    DAMAGED,
+    Json,
+    Runs,
+    numbered,
+    progress,
+    provision,
+    this_machine,
+)
+from tillstream.cli.output import console, emit_json
 from tillstream.errors import ConfigError
 from tillstream.settings import Settings
 
 if TYPE_CHECKING:
-    from tillstream.bench.machine import Machine
-    from tillstream.bench.week import Phase, WeekRun, Wiring
+    from tillstream.bench.week import WeekRun, Wiring
 
-_DAMAGED = 5
 # Often enough to wait for; the usual half minute would hide how long archiving takes.
 _LAKE_TRIGGER_S = 5.0
-
-_Runs = Annotated[int, typer.Option(help="How many runs; each starts from nothing.", min=1)]
-_Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +45,9 @@ def register(app: typer.Typer) -> None:
         epilog="Examples: tillstream bench windows · tillstream bench windows --workload skewed"
         " --way partials --way state-memory"
     )(windows)
+    bench_pipeline.register(group)
+    bench_latency.register(group)
+    bench_query.register(group)
     app.add_typer(group, name="bench")
 
 
@@ -52,8 +57,8 @@ def week(
         str, typer.Option("--from", help="First recorded day.", metavar="DATE")
     ] = "2017-11-20",
     days: Annotated[int, typer.Option(help="How many recorded days.", min=1)] = 7,
-    runs: _Runs = 3,
-    as_json: _Json = False,
+    runs: Runs = 3,
+    as_json: Json = False,
 ) -> None:
     """Replay a recorded week of all stores at full speed, and measure until all of it is stored.
 
@@ -72,8 +77,8 @@ def windows(
     workload: Annotated[
         list[Workload] | None, typer.Option(help="Only this one; repeatable.")
     ] = None,
-    runs: _Runs = 3,
-    as_json: _Json = False,
+    runs: Runs = 3,
+    as_json: Json = False,
 ) -> None:
     """Compare ways to keep 5-minute windows: partial sums, a materialized view, Spark state.
 
@@ -85,14 +90,14 @@ def windows(
     from tillstream.bench.windows import measure_windows
     from tillstream.cli.bench_view import windows_tables
 
-    machine = _machine(as_json)
-    with _progress(as_json) as show:
+    machine = this_machine(as_json)
+    with progress(as_json) as show:
         found = measure_windows(
             ctx.obj,
             events=events,
             batch=batch,
             runs=runs,
-            provision=_provision,
+            provision=provision,
             workloads=workload or list(Workload),
             ways=way or list(Way),
             on_phase=show,
@@ -104,7 +109,7 @@ def windows(
     else:
         for table in windows_tables(found):
             console.print(table)
-    raise typer.Exit(0 if correct else _DAMAGED)
+    raise typer.Exit(0 if correct else DAMAGED)
 
 
 def _measure_weeks(settings: Settings, *, start: str, days: int, runs: int, as_json: bool) -> None:
@@ -113,12 +118,12 @@ def _measure_weeks(settings: Settings, *, start: str, days: int, runs: int, as_j
     from tillstream.cli.bench_view import week_table
     from tillstream.cli.replay import plan_replay
 
-    machine = _machine(as_json)
+    machine = this_machine(as_json)
     wiring = _wiring()
     found: list[WeekRun] = []
-    with _progress(as_json) as show:
+    with progress(as_json) as show:
         for number in range(1, runs + 1):
-            show_run = _numbered(show, f"run {number} of {runs}")
+            show_run = numbered(show, f"run {number} of {runs}")
             with scratch_home("tillstream-bench-") as home:
                 own = scratch_settings(settings, home, lake_trigger_s=_LAKE_TRIGGER_S)
                 inputs = plan_replay(own, start=_day(start), days=days)
@@ -131,23 +136,7 @@ def _measure_weeks(settings: Settings, *, start: str, days: int, runs: int, as_j
         for number, run in enumerate(found, start=1):
             for finding in () if run.clean else run.findings:
                 console.print(f"[bold red]run {number} does not count[/]: {finding}")
-    raise typer.Exit(0 if clean else _DAMAGED)
-
-
-def _machine(as_json: bool) -> "Machine":
-    from tillstream.bench.machine import describe_machine
-
-    machine = describe_machine()
-    if not as_json:
-        for line in machine.lines():
-            console.print(f"[dim]{line}[/]", soft_wrap=True)
-    return machine
-
-
-def _provision(settings: Settings) -> None:
-    from tillstream.cli.warehouse import provision_services
-
-    provision_services(settings)
+    raise typer.Exit(0 if clean else DAMAGED)
 
 
 def _wiring() -> "Wiring":
@@ -156,41 +145,13 @@ def _wiring() -> "Wiring":
     from tillstream.cli.replay import load_replay_dimensions, publish_replay
 
     return Wiring(
-        provision=_provision,
+        provision=provision,
         load_dimensions=load_replay_dimensions,
         publish=lambda settings, inputs, ledger, follow: publish_replay(
             settings, inputs, ledger_path=ledger, on_progress=follow
         ),
         open_parts=open_parts,
     )
-
-
-@contextmanager
-def _progress(as_json: bool) -> "Iterator[Callable[[Phase], None]]":
-    """A bar on standard error; nothing for scripts."""
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=errors,
-        disable=as_json,
-        transient=True,
-    )
-    task = bar.add_task("starting", total=None)
-
-    def show(phase: "Phase") -> None:
-        total, done = (1.0, phase.fraction) if phase.fraction is not None else (None, 0.0)
-        bar.update(task, description=phase.name, total=total, completed=done)
-
-    with bar:
-        yield show
-
-
-def _numbered(show: "Callable[[Phase], None]", run: str) -> "Callable[[Phase], None]":
-    from tillstream.bench.week import Phase
-
-    return lambda phase: show(Phase(f"{run}: {phase.name}", phase.fraction))
 
 
 def _day(text: str) -> date:

@@ -27,24 +27,28 @@ def week_table(runs: Sequence[WeekRun]) -> Table:
     """Only clean runs are in the figures."""
     clean = [run for run in runs if run.clean]
     loads = " ".join(f"{run.load_average:g}" for run in runs)
-    table = _table(f"{len(clean)} of {len(runs)} runs count; load average before each: {loads}")
+    table = spread_table(
+        f"{len(clean)} of {len(runs)} runs count; load average before each: {loads}"
+    )
     for name, figure in _SECONDS:
-        _add(table, name, spread([figure(run) for run in clean]), "{:.1f}", "s")
+        add_spread(table, name, spread([figure(run) for run in clean]), "{:.1f}", "s")
     whole = spread([run.events_per_s for run in clean])
-    _add(table, "events, whole chain", whole, "{:,.0f}", "/s")
+    add_spread(table, "events, whole chain", whole, "{:,.0f}", "/s")
     live = spread([run.live_events_per_s for run in clean])
-    _add(table, "events, warehouse", live, "{:,.0f}", "/s")
+    add_spread(table, "events, warehouse", live, "{:,.0f}", "/s")
     table.add_section()
     for service in clean[0].usage if clean else ():
         used = [run.usage[service] for run in clean]
-        _add(table, f"{service} CPU", spread([one.cpu_s for one in used]), "{:.1f}", "s")
+        add_spread(table, f"{service} CPU", spread([one.cpu_s for one in used]), "{:.1f}", "s")
         peak = spread([one.peak_mib for one in used])
-        _add(table, f"{service} peak memory ({used[0].memory})", peak, "{:,.0f}", "MiB")
+        add_spread(table, f"{service} peak memory ({used[0].memory})", peak, "{:,.0f}", "MiB")
     table.add_section()
-    _add(table, "live batches", spread([float(run.batches) or None for run in clean]), "{:.0f}", "")
+    add_spread(
+        table, "live batches", spread([float(run.batches) or None for run in clean]), "{:.0f}", ""
+    )
     for step in dict.fromkeys(step for run in clean for step in run.batch_steps_s):
         mean = spread([run.batch_steps_s.get(step) for run in clean])
-        _add(table, f"mean batch: {step}", mean, "{:.3f}", "s")
+        add_spread(table, f"mean batch: {step}", mean, "{:.3f}", "s")
     return table
 
 
@@ -96,7 +100,8 @@ def _range(found: Spread | None) -> str:
     return f"{found.median:,.0f} ({found.min:,.0f}–{found.max:,.0f})"
 
 
-def _table(title: str) -> Table:
+def spread_table(title: str) -> Table:
+    """A table of figures with their smallest, middle and largest value."""
     table = Table(box=None, title=title, title_justify="left", title_style="dim")
     table.add_column("")
     for heading in ("min", "median", "max"):
@@ -105,7 +110,7 @@ def _table(title: str) -> Table:
     return table
 
 
-def _add(table: Table, name: str, found: Spread | None, shape: str, unit: str) -> None:
+def add_spread(table: Table, name: str, found: Spread | None, shape: str, unit: str) -> None:
     if found is None:
         table.add_row(name, "–", "–", "–", unit)
         return

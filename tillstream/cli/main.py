@@ -11,6 +11,7 @@ from rich.markup import escape
 from tillstream.cli import (
     audit,
     bench,
+    chaos,
     demo,
     dimensions,
     rebuild,
@@ -19,6 +20,7 @@ from tillstream.cli import (
     stream,
     tail,
     warehouse,
+    watch,
 )
 from tillstream.cli.output import errors
 from tillstream.errors import TillstreamError
@@ -47,6 +49,7 @@ def _root(
 
 demo.register(app)
 stack.register(app, provision=warehouse.provision_services)
+watch.register(app)
 replay.register(app)
 tail.register(app)
 warehouse.register(app)
@@ -55,6 +58,7 @@ bench.register(app)
 stream.register(app)
 audit.register(app)
 rebuild.register(app)
+chaos.register(app)
 
 
 def main() -> None:

@@ -84,6 +84,7 @@ def publish_replay(
     from simulators.run import run_replay
     from tillstream.contracts.catalogue import load_catalogue
     from tillstream.contracts.codec import Codec
+    from tillstream.telemetry.clients import producer_metrics
 
     codec = Codec(load_catalogue(settings.registry))
     key = settings.customer_key.get_secret_value().encode()
@@ -94,6 +95,7 @@ def publish_replay(
         ledger = stack.enter_context(Ledger.create(ledger_path))
         # Closed before the ledger, which so holds what comes back to the very end.
         stack.callback(_close, publisher)
+        stack.enter_context(producer_metrics(settings, publisher))
         return run_replay(inputs, publisher, ledger, pacer=Pacer(speed), on_progress=on_progress)
 
 

@@ -1,22 +1,23 @@
 """`tillstream up | down | status | logs | doctor`: the local services."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.live import Live
 
 from tillstream.cli.output import console, emit_json
-from tillstream.cli.stack_view import StepView, doctor_table, status_table
+from tillstream.cli.stack_view import StepView, doctor_table, lag_lines, status_table
 from tillstream.devstack import doctor as diagnosis
 from tillstream.devstack.logs import follow, recent
 from tillstream.devstack.parts import Part
-from tillstream.devstack.stack import ALL_PARTS, SERVING, Report, Stack
+from tillstream.devstack.stack import ALL_PARTS, SERVING, PartStatus, Report, Stack
 from tillstream.errors import ConfigError
 from tillstream.settings import Settings
 
@@ -81,13 +82,35 @@ def status(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Show what runs. Exits 0 when all parts run, 1 otherwise."""
+    """Show what runs, and how far the stream is behind Kafka. Exits 0 when all parts run, 1
+    otherwise."""
     parts = Stack(ctx.obj).status()
+    lag = _lag(ctx.obj.home) if any(_is_running_stream(part) for part in parts) else {}
     if as_json:
-        emit_json([asdict(part) for part in parts])
+        emit_json(
+            [asdict(part) | ({"lag": lag} if _is_running_stream(part) else {}) for part in parts]
+        )
     else:
         console.print(status_table(parts))
+        for part in parts:
+            if part.trouble:
+                console.print(f"{part.name} {part.trouble}", markup=False, soft_wrap=True)
+        for line in lag_lines(lag):
+            console.print(line)
     raise typer.Exit(0 if all(part.state == "running" for part in parts) else 1)
+
+
+def _is_running_stream(part: PartStatus) -> bool:
+    return part.name == Part.STREAM and part.state == "running"
+
+
+def _lag(home: Path) -> dict[str, dict[str, Any]]:
+    """What the stream last said of each query; nothing in its first seconds."""
+    try:
+        state = json.loads((home / "run" / "stream.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(state.get("lag", {}))
 
 
 def logs(

@@ -1,8 +1,9 @@
 """How `up`, `down`, `status` and `doctor` look."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress_bar import ProgressBar
@@ -65,6 +66,19 @@ def status_table(parts: list[PartStatus]) -> Table:
             f"{part.memory_mb} MB" if part.memory_mb is not None else "",
         )
     return table
+
+
+def lag_lines(lag: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """One line a query: how much waits in Kafka, and until when."""
+    for query, said in lag.items():
+        catch_up_s = said["catch_up_s"]
+        if catch_up_s is None:
+            words = "[bold red]falling behind[/]"
+        elif catch_up_s:
+            words = f"[yellow]caught up in about {duration(catch_up_s)}[/]"
+        else:
+            words = "[green]keeping up[/]"
+        yield f"{query:<9} {said['records']:>12,} records waiting   {words}"
 
 
 def doctor_table(checks: list[Check]) -> Table:

@@ -1,17 +1,21 @@
-"""`tillstream stream`: the Spark job, in the foreground."""
+"""`tillstream stream | jars`: the Spark job, in the foreground, and what spark-submit needs for it."""
 
-import logging
+import sys
 from pathlib import Path
 
 import typer
 
 from tillstream.settings import Settings
+from tillstream.telemetry.logs import configure_logging
 
 
 def register(app: typer.Typer) -> None:
     app.command(
         epilog="Example: tillstream stream   (`tillstream up` starts it in the background)"
     )(stream)
+    app.command(
+        epilog='Example: spark-submit --jars "$(tillstream jars)" deploy/spark/submit.py stream'
+    )(jars)
 
 
 def stream(ctx: typer.Context) -> None:
@@ -19,14 +23,16 @@ def stream(ctx: typer.Context) -> None:
     from tillstream.devstack.jars import spark_jars
 
     settings: Settings = ctx.obj
-    jars: list[Path] = spark_jars(settings)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        force=True,
-    )
-    logging.getLogger("py4j").setLevel(logging.WARNING)
-    logging.getLogger("kafka").setLevel(logging.WARNING)
+    libraries: list[Path] = spark_jars(settings)
+    configure_logging(settings)
     from streaming.run import run_stream
 
-    run_stream(settings, jars=jars)
+    run_stream(settings, jars=libraries)
+
+
+def jars(ctx: typer.Context) -> None:
+    """Print the Java libraries that the job needs, as spark-submit --jars takes them; what is
+    missing is downloaded."""
+    from tillstream.devstack.jars import spark_jars
+
+    sys.stdout.write(",".join(str(jar) for jar in spark_jars(ctx.obj)) + "\n")

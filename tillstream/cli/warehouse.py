@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +17,9 @@ _READING = {"SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Examples: tillstream migrate --plan · tillstream migrate")(migrate)
-    app.command(epilog="Example: tillstream provision")(provision)
+    app.command(
+        epilog="Examples: tillstream provision · tillstream provision --acls deploy/kafka/acls.yaml"
+    )(provision)
     app.command(
         epilog="Example: tillstream sql 'SELECT count() FROM fact_sales' --format JSONEachRow"
     )(sql)
@@ -36,8 +39,22 @@ def provision_services(settings: Settings) -> list[str]:
     return said
 
 
-def provision(ctx: typer.Context) -> None:
+def provision(
+    ctx: typer.Context,
+    acls: Annotated[
+        Path | None,
+        typer.Option(help="Only apply this file of Kafka's access rules, as an administrator."),
+    ] = None,
+) -> None:
     """Create what is missing of tables, topics and the lake's bucket."""
+    if acls:
+        from producers.access import apply_rules, load_rules
+
+        rules = load_rules(acls)
+        for line in apply_rules(ctx.obj.kafka, rules):
+            console.print(line, markup=False, soft_wrap=True)
+        console.print(f"{len(rules)} access rules are in force")
+        return
     for line in provision_services(ctx.obj):
         console.print(line, markup=False)
     console.print("tables, topics and lake are there")
@@ -84,6 +101,7 @@ def sql(
 ) -> None:
     """Run one query against the warehouse and print what it returns."""
     from clickhouse.client import ClickHouseError, connect
+    from clickhouse.failures import server_words
 
     settings: Settings = ctx.obj
     with closing(connect(settings.warehouse)) as client:
@@ -91,11 +109,5 @@ def sql(
         try:
             answer = client.raw_query(query, fmt=output_format if verb in _READING else None)
         except ClickHouseError as exc:
-            raise ServiceError(_server_words(str(exc))) from exc
+            raise ServiceError(server_words(exc)) from exc
     sys.stdout.buffer.write(answer)
-
-
-def _server_words(text: str) -> str:
-    """What the server said, without the client's frame and the list of every statement it knows."""
-    words = text.split("server response: ")[-1].split(" (for url")[0]
-    return words.split(" Expected one of:")[0].replace("\n", " ")

@@ -6,11 +6,14 @@ import socket
 import struct
 import subprocess
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tillstream.devstack import process
 from tillstream.devstack.ports import LOOPBACK, free_port
+from tillstream.devstack.stack_file import write_private
 from tillstream.errors import ServiceError
 
 NAME = "kafka"
@@ -50,7 +53,10 @@ logger.appinfo.level = warn
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """One broker: its data, its port and what runs it. Nothing is started by making one."""
+    """One broker: its data, its port and what runs it. Nothing is started by making one.
+
+    `overlay` holds broker settings that are added to the usual ones, or replace them.
+    """
 
     home: Path
     data: Path
@@ -58,6 +64,7 @@ class Broker:
     java: Path
     classpath: str
     heap_mb: int = 512
+    overlay: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def bootstrap(self) -> str:
@@ -68,12 +75,11 @@ class Broker:
         self.data.mkdir(parents=True, exist_ok=True)
         properties = self.data / "server.properties"
         controller_port = free_port(avoid={self.port})
-        properties.write_text(
-            server_properties(
-                port=self.port, controller_port=controller_port, log_dir=self.data / "log"
-            ),
-            encoding="utf-8",
+        usual = server_properties(
+            port=self.port, controller_port=controller_port, log_dir=self.data / "log"
         )
+        # An overlay may hold the password of a key store.
+        write_private(properties, as_properties({**usual, **self.overlay}))
         log4j = self.data / "log4j2.properties"
         log4j.write_text(_LOG4J2, encoding="utf-8")
         java = [str(self.java), f"-Xmx{self.heap_mb}m", *JVM_FLAGS]
@@ -96,8 +102,10 @@ class Broker:
 
     def _format(self, java: list[str], properties: Path, *, env: dict[str, str]) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # With an equals sign, because one id in 64 begins with a dash.
+        words = ["format", f"--cluster-id={cluster}", "-c", str(properties)]
         done = subprocess.run(
-            [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)],
+            [*java, "kafka.tools.StorageTool", *words],
             capture_output=True,
             text=True,
             check=False,
@@ -128,10 +136,10 @@ def answers(bootstrap: str) -> bool:
     return bool(brokers > 0)
 
 
-def server_properties(*, port: int, controller_port: int, log_dir: Path) -> str:
+def server_properties(*, port: int, controller_port: int, log_dir: Path) -> dict[str, Any]:
     """The broker's settings. Internal topics have one partition: fifty of them would have to be
     made, recovered and cleaned for nothing on one node."""
-    settings = {
+    return {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
@@ -168,4 +176,7 @@ def server_properties(*, port: int, controller_port: int, log_dir: Path) -> str:
         "num.network.threads": 2,
         "num.io.threads": 4,
     }
+
+
+def as_properties(settings: Mapping[str, Any]) -> str:
     return "".join(f"{key}={value}\n" for key, value in settings.items())

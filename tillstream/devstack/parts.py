@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import httpx
 
@@ -16,6 +17,7 @@ from tillstream.devstack.kafka import Broker, answers
 from tillstream.devstack.ports import LOOPBACK
 from tillstream.devstack.stack_file import write_private
 from tillstream.settings import Settings
+from tillstream.telemetry.endpoint import Endpoint, announce
 
 
 class Part(StrEnum):
@@ -44,6 +46,7 @@ def start_kafka(settings: Settings) -> process.Managed:
         java=find_java().executable,
         classpath=kafka_classpath(settings),
         heap_mb=settings.kafka.heap_mb,
+        overlay=settings.kafka.embedded_properties,
     )
     return broker.start()
 
@@ -57,8 +60,11 @@ def start_warehouse(settings: Settings) -> process.Managed:
     argv += ["--data", str(settings.home / "warehouse"), "--host", LOOPBACK]
     argv += ["--port", str(warehouse.port), "--user", warehouse.user]
     argv += ["--password-file", str(password)]
+    argv += ["--memory-mb", str(warehouse.memory_mb)]
     endpoint = f"{LOOPBACK}:{warehouse.port}"
-    return process.start(Part.WAREHOUSE, argv, home=settings.home, endpoint=endpoint)
+    managed = process.start(Part.WAREHOUSE, argv, home=settings.home, endpoint=endpoint)
+    announce(settings.home, Endpoint(Part.WAREHOUSE, endpoint, managed.pid))
+    return managed
 
 
 def start_stream(settings: Settings) -> process.Managed:
@@ -66,6 +72,8 @@ def start_stream(settings: Settings) -> process.Managed:
         "JAVA_HOME": str(find_java().home),
         "TILLSTREAM_CACHE": str(settings.cache),
         "TILLSTREAM_STREAM": settings.stream.model_dump_json(),
+        "TILLSTREAM_TELEMETRY": settings.telemetry.model_dump_json(),
+        "TILLSTREAM_LOG": settings.log.model_dump_json(),
     }
     if settings.stream.master.startswith("local"):
         env["SPARK_LOCAL_IP"] = LOOPBACK  # otherwise the driver listens on the machine's address
@@ -89,14 +97,24 @@ def warehouse_answers(_settings: Settings, managed: process.Managed) -> bool:
 
 def stream_runs(settings: Settings, managed: process.Managed) -> bool:
     """The job reports itself in a file; one of an earlier run carries another pid."""
+    report = _stream_report(settings)
+    return (report.get("pid"), report.get("state")) == (managed.pid, "running")
+
+
+def stream_trouble(settings: Settings) -> str:
+    """What keeps the stream from running, in its own words; nothing when all is well."""
+    report = _stream_report(settings)
+    queries = report.get("queries", {}).items()
+    troubles = [f"{name}: {one['reason']}" for name, one in queries if one.get("reason")]
+    return "; ".join(troubles) or str(report.get("reason", ""))
+
+
+def _stream_report(settings: Settings) -> dict[str, Any]:
     try:
         report = json.loads((settings.home / "run" / "stream.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        return False
-    return isinstance(report, dict) and (report.get("pid"), report.get("state")) == (
-        managed.pid,
-        "running",
-    )
+        return {}
+    return report if isinstance(report, dict) else {}
 
 
 SERVICES: dict[Part, Service] = {

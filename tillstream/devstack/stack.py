@@ -15,7 +15,7 @@ from tillstream.devstack import process, stack_file
 from tillstream.devstack.jars import GROUPS, fetch_jars, jar_cache, locked_jars, missing_jars
 from tillstream.devstack.java import find_java
 from tillstream.devstack.lock import exclusive
-from tillstream.devstack.parts import SERVICES, Part
+from tillstream.devstack.parts import SERVICES, Part, stream_trouble
 from tillstream.devstack.ports import free_port, is_free, require_free
 from tillstream.devstack.stack_file import StackFile
 from tillstream.errors import ServiceError
@@ -45,7 +45,7 @@ Provision = Callable[[Settings], object]
 @dataclass(frozen=True, slots=True)
 class PartStatus:
     """One part now. "starting" is alive and not (or no longer) answering; memory is resident, with
-    the part's child processes."""
+    the part's child processes. `trouble` is what keeps the stream from its work."""
 
     name: str
     state: State
@@ -53,6 +53,7 @@ class PartStatus:
     endpoint: str = ""
     uptime_s: float | None = None
     memory_mb: int | None = None
+    trouble: str = ""
 
 
 class Stack:
@@ -205,7 +206,8 @@ class Stack:
         if managed is None:
             # `down` removes the pid file; one whose process is gone tells of a death.
             died = process.pid_file(self._home, part).exists()
-            return PartStatus(part, "died" if died else "stopped")
+            state: State = "died" if died else "stopped"
+            return PartStatus(part, state, trouble=self._trouble(part) if died else "")
         healthy = SERVICES[part].healthy(self._settings, managed)
         try:
             root = psutil.Process(managed.pid)
@@ -220,7 +222,11 @@ class Stack:
             endpoint=managed.endpoint,
             uptime_s=round(uptime_s, 1),
             memory_mb=memory >> 20,
+            trouble=self._trouble(part),
         )
+
+    def _trouble(self, part: Part) -> str:
+        return stream_trouble(self._settings) if part is Part.STREAM else ""
 
 
 def _resident(member: psutil.Process) -> int:

@@ -3,169 +3,192 @@
 import asyncio
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import IO, Any, cast
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from tillstream.devstack.warehouse.compression import Deflater, choose_encoding, deflater
-from tillstream.devstack.warehouse.engine import Engine, Reply
-from tillstream.devstack.warehouse.errors import UNKNOWN_EXCEPTION, QueryError
-from tillstream.devstack.warehouse.request import Credentials, build_request
-from tillstream.devstack.warehouse.response import identity_headers, reply_headers
+from tillstream.devstack.warehouse.admission import Admission, Turn
+from tillstream.devstack.warehouse.answer import (
+    Encoder,
+    Flow,
+    exception_frame,
+    new_exception_tag,
+    until_disconnect,
+)
+from tillstream.devstack.warehouse.engine import Engine
+from tillstream.devstack.warehouse.errors import QueryError, binding_error
+from tillstream.devstack.warehouse.query import Beginning, Query
+from tillstream.devstack.warehouse.request import Credentials, QueryRequest, build_request
+from tillstream.devstack.warehouse.response import answer_headers, identity_headers
 
-CHUNK_BYTES = 1 << 20
 # Bodies up to this size stay in memory, larger ones go to the spool folder.
 _SPOOL_ABOVE_BYTES = 8 << 20
 _MAX_FORM_FIELD_BYTES = 1 << 28
-_CANCEL_ON_CLOSE = "cancel_http_readonly_queries_on_client_close"
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    reply: Reply
-    headers: Mapping[str, str]
-    encoding: str | None
-    content: bytes | None
-    """The encoded body when it is short; a long one is encoded while it is sent."""
+_READ_INLINE_BYTES = 1 << 16
 
 
 class Interface:
     """Serves one engine to one user. Queries run in `workers`, never on the event loop."""
 
     def __init__(
-        self, engine: Engine, *, credentials: Credentials, workers: ThreadPoolExecutor
+        self,
+        engine: Engine,
+        *,
+        credentials: Credentials,
+        workers: ThreadPoolExecutor,
+        admission: Admission,
     ) -> None:
         self._engine = engine
         self._credentials = credentials
         self._workers = workers
+        self._admission = admission
 
     def app(self) -> Starlette:
         methods = ["GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"]
         return Starlette(
             routes=[
-                Route("/", self.root, methods=methods),
                 Route("/ping", _ok, methods=methods),
                 Route("/replicas_status", _ok, methods=methods),
+                # Queries come to any path: the ODBC driver's is /query, curl -T adds a file name.
+                Route("/{path:path}", self.root, methods=methods),
             ],
-            exception_handlers={HTTPException: _no_handle},
         )
 
-    async def root(self, request: Request) -> Response:
+    async def root(self, request: Request) -> ASGIApp:
         params = dict(parse_qsl(request.url.query, keep_blank_values=True))
         if request.method in ("GET", "HEAD") and not params.get("query"):
-            return await _ok(request)
-        if not params.get("query_id"):
-            params["query_id"] = str(uuid.uuid4())
+            return await (_ok(request) if request.url.path == "/" else _no_handle(request))
+        query_id = params["query_id"] = params.get("query_id") or str(uuid.uuid4())
         try:
-            return await self._serve(request, params)
+            self._credentials.check(request.headers, params)
+            if request.method not in ("GET", "HEAD", "POST"):
+                return PlainTextResponse("Method not allowed\n", 405)
+            self._admission.enter(query_id)
         except QueryError as exc:
-            headers = identity_headers(params["query_id"], "UTC")
-            headers["X-ClickHouse-Exception-Code"] = str(exc.code)
-            if exc.status == 401:
-                headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'
-            return PlainTextResponse(exc.body(self._engine.version), exc.status, headers)
+            return self._refusal(exc, query_id)
+        flows: ASGIApp | None = None
+        try:
+            answer = await self._serve(request, params)
+            flows = answer if isinstance(answer, Flow) else None
+        except QueryError as exc:
+            answer = self._refusal(exc, query_id)
         except ClientDisconnect:
-            return PlainTextResponse("the client left", 499)
+            answer = PlainTextResponse("the client left", 499)
+        finally:
+            if flows is None:
+                self._admission.leave(query_id)
+        return answer
 
-    async def _serve(self, request: Request, params: dict[str, str]) -> Response:
-        self._credentials.check(request.headers, params)
-        if request.method not in ("GET", "HEAD", "POST"):
-            return PlainTextResponse("Method not allowed\n", 405)
-        files: dict[str, bytes] = {}
+    def _refusal(self, exc: QueryError, query_id: str) -> Response:
+        headers = identity_headers(query_id, "UTC")
+        headers["X-ClickHouse-Exception-Code"] = str(exc.code)
+        if exc.status == 401:
+            headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'
+        return PlainTextResponse(exc.body(self._engine.version), exc.status, headers)
+
+    async def _serve(self, request: Request, params: dict[str, str]) -> ASGIApp:
         with tempfile.SpooledTemporaryFile(
             max_size=_SPOOL_ABOVE_BYTES, dir=str(self._engine.spool)
         ) as spool:
-            if request.headers.get("content-type", "").startswith("multipart/form-data"):
-                await _read_form(request, params, files)
-            else:
-                async for chunk in request.stream():
-                    spool.write(chunk)
-            body = cast(IO[bytes], spool)
-            work = asyncio.get_running_loop().run_in_executor(
-                self._workers, self._answer, request.method, request.headers, params, body, files
-            )
-            try:
-                answer = await self._finished(work, request, params)
-            finally:
-                if not work.done():
-                    # The worker still reads the spool: leave it open until it is done.
-                    with suppress(QueryError):
-                        await asyncio.shield(work)
-        return _respond(request.method, answer)
+            parsed = await self._read(request, params, cast(IO[bytes], spool))
+            # A reader that says it matters takes turns with the writes.
+            urgent = not parsed.statement.returns_rows or parsed.settings.get("priority") == "1"
+            encoder = Encoder(parsed)
+            async with self._admission.turn(urgent=urgent) as turn:
+                if turn.waited and await request.is_disconnected():
+                    raise ClientDisconnect
+                query = Query(parsed, self._engine, self._workers)
+                try:
+                    return await self._answer(request, query, encoder, turn)
+                except BaseException:
+                    query.close()
+                    raise
+                finally:
+                    if parsed.statement.insert_format is not None and not query.work.done():
+                        # The worker still reads the spool: leave it open until it is done.
+                        with suppress(QueryError):
+                            await asyncio.shield(query.work)
 
-    def _answer(
-        self,
-        method: str,
-        headers: Mapping[str, str],
-        params: dict[str, str],
-        body: IO[bytes],
-        files: dict[str, bytes],
-    ) -> _Answer:
-        request = build_request(
-            method=method, headers=headers, params=params, body=body, files=files
-        )
-        try:
-            reply = self._engine.run(request)
-        except (MemoryError, OSError, TypeError, ValueError) as exc:
-            # The binding's own refusals, such as text that UTF-8 cannot hold.
-            raise QueryError(UNKNOWN_EXCEPTION, f"{type(exc).__name__}: {exc}") from exc
-        encoding = None
-        if request.settings.get("enable_http_compression", "1") not in ("0", "false"):
-            encoding = choose_encoding(headers.get("accept-encoding", ""))
-        view = reply.body
-        content: bytes | None = b""
-        if view is None:
-            encoding = None
-        elif len(view) > CHUNK_BYTES:
-            content = None
-        elif encoding is None:
-            content = bytes(view)
+    async def _read(
+        self, request: Request, params: dict[str, str], spool: IO[bytes]
+    ) -> QueryRequest:
+        files: dict[str, bytes] = {}
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            await _read_form(request, params, files)
         else:
-            pipe = deflater(encoding)
-            content = pipe.compress(view) + pipe.flush()
-        answer_headers = {
-            **identity_headers(request.query_id, request.settings.get("session_timezone") or "UTC"),
-            **reply_headers(reply),
-        }
-        if encoding:
-            answer_headers["Content-Encoding"] = encoding
-        return _Answer(reply, answer_headers, encoding, content)
+            async for chunk in request.stream():
+                try:
+                    spool.write(chunk)
+                except OSError as exc:
+                    raise binding_error(exc) from exc
 
-    async def _finished(
-        self, work: "asyncio.Future[_Answer]", request: Request, params: Mapping[str, str]
-    ) -> _Answer:
-        """Wait for the worker; a read-only query whose client hangs up is cancelled."""
-        if params.get(_CANCEL_ON_CLOSE, "0") not in ("1", "true"):
-            return await work
-        done, _ = await asyncio.wait({work}, timeout=0.05)
-        if done:
-            return work.result()
-        left = asyncio.ensure_future(_until_disconnect(request))
-        either: set[asyncio.Future[Any]] = {work, left}
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                await asyncio.get_running_loop().run_in_executor(
-                    None, self._engine.cancel_read, params["query_id"]
-                )
-            return await work
-        finally:
-            left.cancel()
+        def build() -> QueryRequest:
+            return build_request(
+                method=request.method,
+                headers=request.headers,
+                params=params,
+                body=spool,
+                files=files,
+            )
 
+        if spool.tell() + len(params.get("query", "")) < _READ_INLINE_BYTES:
+            return build()
+        return await asyncio.get_running_loop().run_in_executor(self._workers, build)
 
-async def _until_disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    async def _answer(
+        self, request: Request, query: Query, encoder: Encoder, turn: Turn
+    ) -> ASGIApp:
+        parsed = query.request
+        beginning = await self._beginning(request, query)
+        tag = new_exception_tag()
+        headers = answer_headers(
+            parsed, beginning.reply, tag=tag, result_bytes=sum(map(len, beginning.chunks))
+        )
+        if beginning.complete or request.method == "HEAD":
+            content = await encoder.encode(beginning.chunks, last=True)
+            if beginning.complete:
+                query.close()
+            else:
+                await query.give_up()
+            return Response(b"" if request.method == "HEAD" else content, headers=headers)
+        turn.give_back()
+
+        def done() -> None:
+            query.close()
+            self._admission.leave(parsed.query_id)
+
+        return Flow(
+            await encoder.encode(beginning.chunks, last=False),
+            query.rest(encoder),
+            headers=headers,
+            cut=lambda exc: encoder.broken_off(
+                exception_frame(exc.body(self._engine.version), tag)
+            ),
+            give_up=query.give_up,
+            done=done,
+        )
+
+    async def _beginning(self, request: Request, query: Query) -> Beginning:
+        """Wait for the answer's beginning; a read whose client hangs up is cancelled if wished."""
+        beginning = asyncio.ensure_future(query.beginning())
+        if query.request.answer.cancel_when_left:
+            done, _ = await asyncio.wait({beginning}, timeout=0.05)
+            if not done:
+                left = asyncio.ensure_future(until_disconnect(request.receive))
+                either: set[asyncio.Future[Any]] = {beginning, left}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                left.cancel()
+                if not beginning.done():
+                    await query.cancel()
+        return await beginning
 
 
 async def _read_form(request: Request, params: dict[str, str], files: dict[str, bytes]) -> None:
@@ -179,33 +202,11 @@ async def _read_form(request: Request, params: dict[str, str], files: dict[str, 
                 params[name] = value
 
 
-def _respond(method: str, answer: _Answer) -> Response:
-    headers = dict(answer.headers)
-    if answer.content is not None or method == "HEAD":
-        return Response(answer.content or b"", headers=headers)
-    return StreamingResponse(_stream(answer), headers=headers)
-
-
-async def _stream(answer: _Answer) -> AsyncIterator[bytes]:
-    view = answer.reply.body
-    if view is None:
-        return
-    pipe: Deflater | None = deflater(answer.encoding) if answer.encoding else None
-    for start in range(0, len(view), CHUNK_BYTES):
-        part = view[start : start + CHUNK_BYTES]
-        if pipe is None:
-            yield bytes(part)
-        elif chunk := await asyncio.to_thread(pipe.compress, part):
-            yield chunk
-    if pipe is not None:
-        yield pipe.flush()
-
-
 async def _ok(_: Request) -> Response:
     return PlainTextResponse("Ok.\n", media_type="text/html")
 
 
-async def _no_handle(request: Request, _: Exception) -> Response:
+async def _no_handle(request: Request) -> Response:
     return PlainTextResponse(
         f"There is no handle {request.url.path}\n\n"
         "Use / or /ping for health checks.\n"

@@ -8,9 +8,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 from chdb.state.sqlitelike import Connection
 
+from tillstream.devstack.warehouse.config import write_config
 from tillstream.devstack.warehouse.errors import QueryError, parse_engine_error
 from tillstream.devstack.warehouse.handles import SpoiledHandle, borrowed, insert, prepare, text
 from tillstream.devstack.warehouse.request import QueryRequest
@@ -41,7 +43,7 @@ class Engine:
     Holds the folder's lock until `close`; the lock falls with the process, however it dies.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, memory_mb: int) -> None:
         """Raises ServiceError when another process has the folder or the engine refuses it."""
         folder.mkdir(parents=True, exist_ok=True)
         self.spool = folder / "spool"
@@ -49,9 +51,11 @@ class Engine:
         shutil.rmtree(self.spool, ignore_errors=True)
         self.spool.mkdir()
         self._path = str(folder / "engine")
+        config = folder / "engine.xml"
+        write_config(config, memory_mb=memory_mb)
         try:
             # The engine lives as long as its first handle; closing the last one ends it.
-            self._root = self._open()
+            self._root = Connection(f"{self._path}?config-file={quote(str(config))}")
             self.version = text(self._root, "SELECT version()")
         except RuntimeError as exc:
             self._lock.close()
@@ -61,14 +65,18 @@ class Engine:
             ) from exc
         self._sessions = Sessions(self._open)
 
-    def run(self, request: QueryRequest) -> Reply:
-        """Run one request to its end. Raises QueryError with ClickHouse's code."""
+    def run(self, request: QueryRequest, *, output: int | None = None) -> Reply:
+        """Run one request to its end. Raises QueryError with ClickHouse's code.
+
+        The rows of a SELECT go to the file descriptor `output` when there is one.
+        """
+        sql = request.sql if output is None else request.sql_into(output)
         with self._handle(request) as handle:
             try:
                 if request.statement.insert_format is not None:
                     return _reply(insert(handle, request, self.spool), request)
                 parameters = dict(request.parameters)
-                result = handle.query(request.sql, request.default_format, params=parameters)
+                result = handle.query(sql, request.default_format, params=parameters)
                 return _reply(result, request)
             except RuntimeError as exc:
                 raise parse_engine_error(str(exc)) from exc
@@ -119,9 +127,7 @@ def _reply(result: Any, request: QueryRequest) -> Reply:
     view = result.get_memview()
     return Reply(
         body=view.view() if returns_rows and len(result) else None,
-        format=(request.statement.output_format or request.default_format)
-        if returns_rows
-        else None,
+        format=request.output_format,
         read_rows=result.storage_rows_read() or result.rows_written(),
         read_bytes=result.storage_bytes_read() or result.bytes_written(),
         written_rows=result.rows_written(),

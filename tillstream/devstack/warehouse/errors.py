@@ -1,18 +1,27 @@
 """Engine failures as ClickHouse's HTTP interface reports them."""
 
+import errno
 import re
 
+from tillstream.devstack.warehouse.descriptors import without_descriptors
 from tillstream.errors import ServiceError
 
 UNKNOWN_EXCEPTION = 1002
+NOT_ENOUGH_SPACE = 243
 
 _NAMES = {
     36: "BAD_ARGUMENTS",
+    40: "CHECKSUM_DOESNT_MATCH",
     48: "NOT_IMPLEMENTED",
     62: "SYNTAX_ERROR",
+    73: "UNKNOWN_FORMAT",
     78: "UNKNOWN_TYPE_OF_QUERY",
+    89: "UNKNOWN_COMPRESSION_METHOD",
     115: "UNKNOWN_SETTING",
     164: "READONLY",
+    202: "TOO_MANY_SIMULTANEOUS_QUERIES",
+    216: "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING",
+    NOT_ENOUGH_SPACE: "NOT_ENOUGH_SPACE",
     271: "CANNOT_DECOMPRESS",
     358: "INTO_OUTFILE_NOT_ALLOWED",
     372: "SESSION_NOT_FOUND",
@@ -41,7 +50,6 @@ _STATUS_CODES: dict[int, frozenset[int]] = {
 }
 
 _CODE = re.compile(r"Code: (\d+)\. DB::Exception: ")
-_SPOOL_FILE = re.compile(r":? ?\(in file/uri /dev/fd/\d+\)|: data for INSERT was parsed from file")
 _TAIL = re.compile(r"\s*(?:\((?P<name>[A-Z][A-Z0-9_]+)\)|\(version [\d.]+[^)]*\)+)?\.?\s*\Z")
 
 
@@ -73,6 +81,13 @@ def http_status(code: int) -> int:
     return 500
 
 
+def binding_error(exc: BaseException) -> QueryError:
+    """What failed around the engine: a full disk, or a value that the binding cannot take."""
+    if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return QueryError(NOT_ENOUGH_SPACE, f"{exc.strerror}, needed for a request's data")
+    return QueryError(UNKNOWN_EXCEPTION, f"{type(exc).__name__}: {exc}")
+
+
 def parse_engine_error(text: str) -> QueryError:
     """Read the engine's words, which wrap and repeat the code and version in several ways."""
     found = _CODE.search(text)
@@ -81,7 +96,7 @@ def parse_engine_error(text: str) -> QueryError:
     code, message = int(found.group(1)), text[found.end() :]
     while message.startswith(found.group(0)):
         message = message[len(found.group(0)) :]
-    message = _SPOOL_FILE.sub("", message)
+    message = without_descriptors(message)
     name = None
     while (tail := _TAIL.search(message)) is not None and tail.group(0):
         name = name or tail.group("name")

@@ -8,6 +8,7 @@ from typing import Any
 
 from chdb.state.sqlitelike import Connection
 
+from tillstream.devstack.warehouse.descriptors import infile
 from tillstream.devstack.warehouse.errors import QueryError, parse_engine_error
 from tillstream.devstack.warehouse.request import ExternalTable, QueryRequest
 from tillstream.devstack.warehouse.statement import quote_name, quote_text
@@ -24,8 +25,8 @@ def prepare(handle: Connection, request: QueryRequest, spool: Path) -> None:
     """Set up a fresh handle, which is thrown away afterwards. Raises QueryError."""
     settings = {
         **_SERVER_DEFAULTS,
-        "log_comment": request.query_id,
         **_without_readonly(request),
+        "log_comment": request.query_id,
     }
     readonly = request.settings.get("readonly", "0")
     if request.read_only and readonly == "0":
@@ -74,8 +75,8 @@ def borrowed(handle: Connection, request: QueryRequest, spool: Path) -> Iterator
 def insert(handle: Connection, request: QueryRequest, spool: Path) -> Any:
     """Run an INSERT whose data came with it; returns the engine's result.
 
-    The engine reads the data from a file, as its own streaming insert ignores some limits
-    (max_partitions_per_insert_block) and ends silently on others (max_execution_time).
+    The engine reads the data from a file, because its own streaming insert reports success when
+    the write fails: a violated constraint or limit would lose the rows without a word.
     """
     return _load(
         handle,
@@ -156,8 +157,7 @@ def _load(
         file.flush()
         # A file without a name vanishes with the process and needs no escaping.
         return handle.query(
-            f"{target} FROM INFILE '/dev/fd/{file.fileno()}' COMPRESSION 'none' "
-            f"{settings_clause} FORMAT {data_format}",
+            f"{target} {infile(file.fileno())}{settings_clause} FORMAT {data_format}",
             "Null",
             params=dict(parameters or {}),
         )

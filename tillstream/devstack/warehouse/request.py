@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
-from tillstream.devstack.warehouse.compression import decompress
+from tillstream.devstack.warehouse.blocks import decompress_blocks
+from tillstream.devstack.warehouse.compression import choose_encoding, decompress
+from tillstream.devstack.warehouse.descriptors import outfile
 from tillstream.devstack.warehouse.errors import QueryError
+from tillstream.devstack.warehouse.identity import with_own_ids
 from tillstream.devstack.warehouse.statement import (
     Statement,
     is_insert,
@@ -61,6 +64,18 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """How the caller wants its answer. `revision` is its protocol version, 0 when it names none."""
+
+    whole: bool = False
+    blocks: bool = False
+    encoding: str | None = None
+    revision: int = 0
+    shows_progress: bool = False
+    cancel_when_left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class QueryRequest:
     """What to run. Of an INSERT with data, `sql` ends before its SETTINGS, `settings_clause` is
     those, and `data` yields its bytes, once."""
@@ -77,6 +92,20 @@ class QueryRequest:
     tables: tuple[ExternalTable, ...] = ()
     session: Session | None = None
     read_only: bool = False
+    answer: AnswerOptions = AnswerOptions()
+
+    @property
+    def output_format(self) -> str | None:
+        """The format of the answer; None when there are no rows to return."""
+        if not self.statement.returns_rows:
+            return None
+        return self.statement.output_format or self.default_format
+
+    def sql_into(self, descriptor: int) -> str:
+        """A SELECT that writes its rows to a file descriptor."""
+        sql, at = self.sql.encode(), self.statement.format_start
+        added = None if self.statement.output_format else self.default_format
+        return sql[:at].decode() + outfile(descriptor, added) + sql[at:].decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +150,18 @@ def build_request(
 ) -> QueryRequest:
     """Combine URL, headers and body as ClickHouse does: the statement is the `query` parameter, a
     line break and the body, where data may follow an INSERT. Raises QueryError."""
-    if params.get("compress", "0") == "1" or params.get("decompress", "0") == "1":
-        raise QueryError(
-            48, "ClickHouse's own block compression (compress, decompress) is not supported here"
-        )
     chunks = decompress(_read_chunks(body), headers.get("content-encoding", ""))
+    if is_on(params.get("decompress")):
+        chunks = decompress_blocks(chunks)
+    default_format = (
+        headers.get("x-clickhouse-format") or params.get("default_format") or "TabSeparated"
+    )
+    if not default_format.isidentifier():
+        raise QueryError(73, f"Unknown format {default_format}")
     sql, clause, statement, data = _split(params.get("query", ""), chunks)
+    translated = with_own_ids(sql, statement)
+    if translated != sql:
+        sql, statement = translated, read_statement(translated.encode())
     tables = tuple(_external_table(name, params, content) for name, content in files.items())
     settings = {
         name: value
@@ -141,15 +176,36 @@ def build_request(
         statement=statement,
         data=data,
         query_id=params["query_id"],
-        default_format=headers.get("x-clickhouse-format")
-        or params.get("default_format")
-        or "TabSeparated",
+        default_format=default_format,
         database=headers.get("x-clickhouse-database") or params.get("database") or None,
         settings=settings,
         parameters={k[6:]: v for k, v in params.items() if k.startswith("param_")},
         tables=tables,
         session=_session(params),
         read_only=method != "POST",
+        answer=_answer_options(headers, params),
+    )
+
+
+def is_on(value: str | None) -> bool:
+    """A flag of the URL."""
+    return value in ("1", "true")
+
+
+def _answer_options(headers: Mapping[str, str], params: Mapping[str, str]) -> AnswerOptions:
+    encoding = None
+    if is_on(params.get("enable_http_compression", "1")):
+        encoding = choose_encoding(headers.get("accept-encoding", ""))
+    revision = params.get("client_protocol_version", "0")
+    if not revision.isdigit():
+        raise QueryError(6, f"Cannot parse client_protocol_version '{revision}'")
+    return AnswerOptions(
+        whole=is_on(params.get("wait_end_of_query")) or is_on(params.get("http_wait_end_of_query")),
+        blocks=is_on(params.get("compress")),
+        encoding=encoding,
+        revision=int(revision),
+        shows_progress=is_on(params.get("send_progress_in_http_headers")),
+        cancel_when_left=is_on(params.get("cancel_http_readonly_queries_on_client_close")),
     )
 
 

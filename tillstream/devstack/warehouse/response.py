@@ -3,6 +3,7 @@
 import json
 
 from tillstream.devstack.warehouse.engine import Reply
+from tillstream.devstack.warehouse.request import QueryRequest
 
 SERVER_NAME = "tillstream-embedded"
 _TEXT = "text/plain; charset=UTF-8"
@@ -44,23 +45,40 @@ def identity_headers(query_id: str, timezone: str) -> dict[str, str]:
     }
 
 
-def reply_headers(reply: Reply) -> dict[str, str]:
+def answer_headers(
+    request: QueryRequest, reply: Reply | None, *, tag: str, result_bytes: int
+) -> dict[str, str]:
+    """The headers of an answer, `result_bytes` long if the query has ended.
+
+    The summary is exact then. While the query runs there are no figures to give.
+    """
+    output_format = request.output_format
+    summary = _summary(reply or Reply(None, None), result_bytes if reply else 0)
     headers = {
-        "Content-Type": content_type(reply.format),
-        "X-ClickHouse-Summary": json.dumps(
-            {
-                "read_rows": str(reply.read_rows),
-                "read_bytes": str(reply.read_bytes),
-                "written_rows": str(reply.written_rows),
-                "written_bytes": str(reply.written_bytes),
-                "total_rows_to_read": "0",
-                "result_rows": str(reply.result_rows),
-                "result_bytes": str(len(reply.body) if reply.body is not None else 0),
-                "elapsed_ns": str(reply.elapsed_ns),
-            },
-            separators=(",", ":"),
-        ),
+        **identity_headers(request.query_id, request.settings.get("session_timezone") or "UTC"),
+        "X-ClickHouse-Exception-Tag": tag,
+        "Content-Type": content_type(output_format),
+        "X-ClickHouse-Summary": summary,
     }
-    if reply.format is not None:
-        headers["X-ClickHouse-Format"] = reply.format
+    if request.answer.shows_progress:
+        headers["X-ClickHouse-Progress"] = summary
+    if output_format is not None:
+        headers["X-ClickHouse-Format"] = output_format
+        if request.answer.encoding:
+            headers["Content-Encoding"] = request.answer.encoding
     return headers
+
+
+def _summary(reply: Reply, result_bytes: int) -> str:
+    figures = {
+        "read_rows": reply.read_rows,
+        "read_bytes": reply.read_bytes,
+        "written_rows": reply.written_rows,
+        "written_bytes": reply.written_bytes,
+        "total_rows_to_read": 0,
+        "result_rows": reply.result_rows,
+        "result_bytes": result_bytes,
+        "elapsed_ns": reply.elapsed_ns,
+    }
+    return json.dumps({name: str(figure) for name, figure in figures.items()},
+                      separators=(",", ":"))  # fmt: skip

@@ -6,6 +6,7 @@ the account can read), so it listens on loopback unless told otherwise.
 """
 
 import argparse
+import logging
 import os
 import signal
 import socket
@@ -23,26 +24,50 @@ from tillstream.errors import ConfigError, ServiceError, TillstreamError
 _FINISH_S = 5
 _CANCEL_S = 3
 _KEEP_ALIVE_S = 600
+_WRITES_AT_ONCE = 16
 
 
 def serve(
-    *, data: Path, host: str, port: int, user: str, password: str, concurrent_queries: int
+    *,
+    data: Path,
+    host: str,
+    port: int,
+    user: str,
+    password: str,
+    memory_mb: int,
+    concurrent_reads: int,
+    max_queries: int,
+    certificate: Path | None = None,
+    key: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Running queries get 5 s to finish, then are cancelled.
 
-    Port 0 takes a free one. Raises ServiceError when the port or the folder is taken.
+    With a certificate it serves HTTPS. Port 0 takes a free one. Raises ServiceError when the port
+    or the folder is taken.
     """
     # The engine reads its time zone from here, once.
     os.environ["TZ"] = "UTC"
     time.tzset()
+    from tillstream.devstack.warehouse.admission import Admission
+    from tillstream.devstack.warehouse.answer import HideCuts
     from tillstream.devstack.warehouse.app import Interface
     from tillstream.devstack.warehouse.engine import Engine
     from tillstream.devstack.warehouse.request import Credentials
+    from tillstream.telemetry.front import FrontMetrics, Observed
 
     listener = _bind(host, port)
-    engine = Engine(data)
-    workers = ThreadPoolExecutor(max_workers=concurrent_queries, thread_name_prefix="query")
-    interface = Interface(engine, credentials=Credentials(user, password), workers=workers)
+    engine = Engine(data, memory_mb=memory_mb)
+    # Turns limit what runs; a thread is also held by each answer that its caller still reads.
+    workers = ThreadPoolExecutor(max_workers=max_queries, thread_name_prefix="query")
+    interface = Interface(
+        engine,
+        credentials=Credentials(user, password),
+        workers=workers,
+        admission=Admission(
+            reads_at_once=concurrent_reads, writes_at_once=_WRITES_AT_ONCE, at_most=max_queries
+        ),
+    )
+    logging.getLogger("uvicorn.error").addFilter(HideCuts())
 
     class Server(uvicorn.Server):
         """Queries that outlast the grace period are cancelled, so that their clients hear of it."""
@@ -55,17 +80,20 @@ def serve(
 
     server = Server(
         uvicorn.Config(
-            interface.app(),
+            Observed(interface.app(), FrontMetrics()),
             log_level="warning",
             access_log=False,
             lifespan="off",
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_FINISH_S + _CANCEL_S,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
         )
     )
     bound = listener.getsockname()
-    print(f"ClickHouse {engine.version} on http://{bound[0]}:{bound[1]}, {data}", flush=True)
+    scheme = "https" if certificate else "http"
+    print(f"ClickHouse {engine.version} on {scheme}://{bound[0]}:{bound[1]}, {data}", flush=True)
     # uvicorn raises the signal again once it has stopped serving; there is still work to do then.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
@@ -108,8 +136,19 @@ def main() -> int:
     parser.add_argument("--user", default="default", help="the only user (%(default)s)")
     parser.add_argument("--password-file", type=Path, help="file holding that user's password")
     parser.add_argument(
-        "--concurrent-queries", type=int, default=16, help="others wait (%(default)s)"
+        "--memory-mb", type=int, default=2048, help="limit of the engine (%(default)s)"
     )
+    parser.add_argument(
+        "--concurrent-reads",
+        type=int,
+        default=max(8, 2 * (os.cpu_count() or 1)),
+        help="that run at once; others wait, inserts do not wait for them (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-queries", type=int, default=256, help="more than these are refused (%(default)s)"
+    )
+    parser.add_argument("--tls-certificate", type=Path, help="PEM file; serve HTTPS with it")
+    parser.add_argument("--tls-key", type=Path, help="PEM file of the certificate's private key")
     args = parser.parse_args()
     try:
         serve(
@@ -118,7 +157,11 @@ def main() -> int:
             port=args.port,
             user=args.user,
             password=_password(args.password_file),
-            concurrent_queries=args.concurrent_queries,
+            memory_mb=args.memory_mb,
+            concurrent_reads=args.concurrent_reads,
+            max_queries=args.max_queries,
+            certificate=args.tls_certificate,
+            key=args.tls_key,
         )
     except TillstreamError as exc:
         print(f"error: {exc}", file=sys.stderr)

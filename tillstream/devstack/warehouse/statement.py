@@ -50,12 +50,16 @@ class Statement:
     """`data_start` is set for an INSERT whose data follows in the text, of `insert_format`.
 
     `insert_end` is where the statement without its FORMAT or VALUES ends, `target_end` where its
-    SETTINGS start, if it has any. `output_format` is the FORMAT clause, if any. `changes_session`
-    marks SET, USE and temporary tables.
+    SETTINGS start, if it has any. `output_format` is the FORMAT clause, if any, and `format_start`
+    where it starts or would. `is_select` marks what can be sent while it runs, `changes_session`
+    SET, USE and temporary tables.
     """
 
     returns_rows: bool
+    is_select: bool = False
+    is_kill: bool = False
     output_format: str | None = None
+    format_start: int = 0
     insert_format: str | None = None
     target_end: int = 0
     insert_end: int = 0
@@ -64,7 +68,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
+class Token:
     kind: str
     text: bytes
     start: int
@@ -74,19 +78,20 @@ class _Token:
 
 def read_statement(sql: bytes) -> Statement:
     """Describe one statement. Raises QueryError for what the HTTP interface does not allow."""
-    tokens = _tokens(sql)
-    first = next((token for token in tokens if token.text != b"("), None)
+    rest = tokens(sql)
+    first = next((token for token in rest if token.text != b"("), None)
     if first is None:
         raise QueryError(62, "Syntax error: Empty query")
     verb = first.text.upper()
     if verb == b"INSERT":
-        return _read_insert(sql, tokens)
+        return _read_insert(sql, rest)
     changes_session = verb in (b"SET", b"USE")
     output_format = None
     before = beyond = b""
     name: bytes | None = None
+    before_start = name_start = format_start = end = first.end
     ended = False
-    for index, token in enumerate(tokens):
+    for index, token in enumerate(rest):
         if ended:
             raise QueryError(
                 62, f"Syntax error (Multi-statements are not allowed): failed at {token.start}"
@@ -96,38 +101,43 @@ def read_statement(sql: bytes) -> Statement:
             changes_session = True
         if token.depth:
             before = beyond = b""
+            end = token.end
             continue
         if token.text == b";":
             ended = True
         elif beyond == b"FORMAT" and name is not None and word == b"SETTINGS":
-            output_format, name = name.decode(), None
+            output_format, name, format_start = name.decode(), None, name_start
         elif before == b"FORMAT" and token.kind == "word":
-            name = token.text
+            name, name_start = token.text, before_start
         elif before == b"INTO" and word == b"OUTFILE":
             raise QueryError(358, "INTO OUTFILE is not allowed")
         else:
             name = None
         if not ended:
             before, beyond = word, before
+            before_start, end = token.start, token.end
     if name is not None:
-        output_format = name.decode()
+        output_format, format_start = name.decode(), name_start
     return Statement(
         returns_rows=verb not in _SILENT,
+        is_select=verb in (b"SELECT", b"WITH"),
+        is_kill=verb == b"KILL",
         output_format=output_format,
+        format_start=end if output_format is None else format_start,
         changes_session=changes_session,
     )
 
 
 def is_insert(sql: bytes) -> bool:
-    first = next(_tokens(sql), None)
+    first = next(tokens(sql), None)
     return first is not None and first.text.upper() == b"INSERT"
 
 
-def _read_insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
-    before: _Token | None = None
+def _read_insert(sql: bytes, rest: Iterator[Token]) -> Statement:
+    before: Token | None = None
     settings_at: int | None = None
     from_query = False
-    for token in tokens:
+    for token in rest:
         word = token.text.upper()
         if before is not None and before.text.upper() == b"INPUT" and word == b"(" and from_query:
             raise QueryError(48, "INSERT ... SELECT FROM input() is not supported")
@@ -160,7 +170,8 @@ def _read_insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
     return Statement(returns_rows=False)
 
 
-def _tokens(sql: bytes) -> Iterator[_Token]:
+def tokens(sql: bytes) -> Iterator[Token]:
+    """What a SQL text is made of, without white space and comments."""
     depth = 0
     for found in _TOKEN.finditer(sql):
         kind = found.lastgroup or "other"
@@ -169,7 +180,7 @@ def _tokens(sql: bytes) -> Iterator[_Token]:
         text = found.group()
         if text == b")":
             depth = max(depth - 1, 0)
-        yield _Token(kind, text, found.start(), found.end(), depth)
+        yield Token(kind, text, found.start(), found.end(), depth)
         if text == b"(":
             depth += 1
 

@@ -1,0 +1,102 @@
+"""What keeps the queries of the stream running, and when it gives up."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from pyspark.sql.streaming.query import StreamingQuery
+
+from streaming import supervise
+from streaming.supervise import Supervisor
+from tillstream.errors import IntegrityError, ServiceError
+
+States = list[tuple[str, str]]
+
+
+class Query:
+    """A query that runs until it is stopped."""
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+
+    def awaitTermination(self, timeout: int) -> bool:
+        return self.is_stopped
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
+@dataclass
+class Job:
+    """A query whose first starts fail."""
+
+    name: str
+    failures: list[Exception] = field(default_factory=list)
+    on_start: Callable[[], None] = lambda: None
+    failure: Exception | None = None
+    busy: Any = field(default_factory=threading.Lock)
+    starts: int = 0
+    settled: bool = False
+
+    def start(self) -> StreamingQuery:
+        self.starts += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        self.on_start()
+        return cast(StreamingQuery, Query())
+
+    def settle(self) -> None:
+        self.settled = True
+
+
+@pytest.fixture(autouse=True)
+def _no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "_FIRST_DELAY_S", 0.001)
+
+
+def run(job: Job, **options: Any) -> tuple[Supervisor, States]:
+    """Run it until it has started, or until it gives up."""
+    states: States = []
+    supervisor = Supervisor(
+        [job], on_state=lambda name, state, _: states.append((name, state)), **options
+    )
+    job.on_start = supervisor.stop
+    supervisor.run()
+    return supervisor, states
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ServiceError("the warehouse is away"),
+        ConnectionRefusedError(),
+        ZeroDivisionError("nobody thought of this"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_a_query_that_cannot_start_is_tried_again(failure: Exception) -> None:
+    job = Job("live", [failure, failure])
+    supervisor, states = run(job)
+    assert supervisor.fatal is None
+    assert job.starts == 3
+    assert job.settled
+    assert states == [*[("live", "retrying")] * 2, ("live", "running"), ("live", "stopped")]
+
+
+def test_a_query_is_not_tried_again_once_the_java_process_is_gone() -> None:
+    job = Job("live", [ConnectionRefusedError()])
+    supervisor, states = run(job, engine_lives=lambda: False)
+    assert isinstance(supervisor.fatal, ServiceError)
+    assert "Java process died" in str(supervisor.fatal)
+    assert "tillstream up" in (supervisor.fatal.hint or "")
+    assert job.starts == 1
+    assert states == [("live", "failed")]
+
+
+def test_damage_stops_every_query() -> None:
+    damaged, healthy = Job("live", [IntegrityError("records were deleted")]), Job("lake")
+    supervisor = Supervisor([healthy, damaged], on_state=lambda *_: None)
+    supervisor.run()
+    assert isinstance(supervisor.fatal, IntegrityError)
