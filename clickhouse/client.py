@@ -26,6 +26,19 @@ _SESSION_SETTINGS: dict[str, Any] = {
 }
 
 
+# Through Distributed tables. An insert returns once every shard has its rows on most of its
+# replicas, not once this server means to send them. Whoever asks what is stored must be told by the
+# replica that took the inserts, whichever server is asked. A join or IN of two such tables is
+# asked of all shards.
+_CLUSTER_SETTINGS: dict[str, Any] = {
+    "distributed_foreground_insert": 1,
+    "insert_quorum": "auto",
+    "load_balancing": "in_order",
+    "prefer_localhost_replica": 0,
+    "distributed_product_mode": "global",
+}
+
+
 def connect(
     warehouse: WarehouseSettings, *, database: str | None = None, timeout_s: float = 300.0
 ) -> Client:
@@ -47,7 +60,7 @@ def connect(
             connect_timeout=5,
             query_retries=0,
             autogenerate_session_id=False,
-            settings=_SESSION_SETTINGS,
+            settings=_SESSION_SETTINGS | (_CLUSTER_SETTINGS if warehouse.cluster else {}),
             # Compressing costs a writer more than sending a few megabytes a second does.
             compress=False,
         )

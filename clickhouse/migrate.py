@@ -16,6 +16,9 @@ _CREATE_ANY = re.compile(r"^(CREATE (?:TABLE|VIEW|MATERIALIZED VIEW)) (\w+)", re
 _DROP = re.compile(r"^(DROP|TRUNCATE) (TABLE|VIEW) (\w+)$")
 _ENGINE = re.compile(r"ENGINE = (\w*MergeTree)(?:\(([^)]*)\))?")
 
+_FEED = re.compile(r"^CREATE MATERIALIZED VIEW (\w+) TO (\w+) AS")
+_FROM = re.compile(r"\bFROM (\w+)")
+
 _ORDER_BY = re.compile(r"ORDER BY (?:\(([^)]*)\)|(\w+))")
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_migrations
@@ -59,16 +62,22 @@ def load_migrations() -> tuple[Migration, ...]:
 def clustered(statement: str, cluster: str) -> list[str]:
     """The statement for a cluster: Replicated engines, created everywhere.
 
-    Rows of one store live on one shard: every read by item is local to it, and so is the check
-    for duplicates. Where there is no store, rows that replace each other still must meet, since
-    engines merge within a shard only. A table `t` becomes `t_local` behind a Distributed `t`.
+    Rows of one store live on one shard, so that a view that follows inserts finds there what it
+    needs. Where there is no store, rows that replace each other still must meet, since engines
+    merge within a shard only. A table `t` becomes `t_local` behind a Distributed `t`.
     """
     table = _CREATE_TABLE.match(statement)
     spread = f"ON CLUSTER '{cluster}'"
     if dropped := _DROP.match(statement):
         verb, kind, gone = dropped.groups()
-        local_too = [f"{verb} {kind} {gone}_local {spread}"] if kind == "TABLE" else []
+        # A table of the same name may follow, and Keeper must have forgotten this one by then.
+        sync = " SYNC" if verb == "DROP" else ""
+        local_too = [f"{verb} {kind} {gone}_local {spread}{sync}"] if kind == "TABLE" else []
         return [*([] if verb == "TRUNCATE" else [f"{statement} {spread}"]), *local_too]
+    if feed := _FEED.match(statement):
+        # From local table to local table: part of the same insert, under the same token.
+        head = f"CREATE MATERIALIZED VIEW {feed[1]} {spread} TO {feed[2]}_local AS"
+        return [head + _FROM.sub(r"FROM \1_local", statement[feed.end() :])]
     if table is None or not _ENGINE.search(statement):
         return [_CREATE_ANY.sub(rf"\1 \2 {spread}", statement, count=1)]
     name = table[1]
@@ -90,9 +99,23 @@ def clustered(statement: str, cluster: str) -> list[str]:
     return [local, spanning]
 
 
-def pending(client: Client, migrations: tuple[Migration, ...]) -> tuple[Migration, ...]:
+def _ledger(cluster: str | None) -> str:
+    """Where migrations are recorded. On a cluster each server has all of it, whatever its shard,
+    since each may be the one that is asked."""
+    if cluster is None:
+        return _LEDGER
+    name, rest = _LEDGER.split("\n", 1)
+    everywhere = "'/clickhouse/tables/{database}/{table}', '{shard}-{replica}'"
+    return f"{name} ON CLUSTER '{cluster}'\n" + rest.replace(
+        "ENGINE = MergeTree", f"ENGINE = ReplicatedMergeTree({everywhere})"
+    )
+
+
+def pending(
+    client: Client, migrations: tuple[Migration, ...], *, cluster: str | None = None
+) -> tuple[Migration, ...]:
     """Migrations not applied yet. Raises IntegrityError when an applied one was edited."""
-    client.command(_LEDGER)
+    client.command(_ledger(cluster))
     rows = client.query("SELECT number, name, sha256 FROM schema_migrations").result_rows
     applied = {int(number): (name, sha256) for number, name, sha256 in rows}
     for migration in migrations:
@@ -123,7 +146,7 @@ def migrate(
     root.close()
     client = connect(warehouse, database=name)
     try:
-        todo = pending(client, load_migrations())
+        todo = pending(client, load_migrations(), cluster=warehouse.cluster)
         for migration in todo:
             _apply(client, migration, warehouse.cluster)
             client.insert(

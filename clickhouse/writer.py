@@ -23,7 +23,10 @@ def insert(client: Client, table: str, rows: pa.Table, *, token: str | None = No
     """
     if rows.num_rows == 0:
         return 0
-    settings: dict[str, Any] = {"deduplicate_insert": "enable" if token else "disable"}
+    settings: dict[str, Any] = {
+        "deduplicate_insert": "enable" if token else "disable",
+        "max_threads": 1,  # one block is one thread's work
+    }
     if token:
         settings["insert_deduplication_token"] = f"{table}:{token}"
     single_block = rows.combine_chunks()

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 
 from kafka.net.sasl import get_sasl_mechanism
 
-from tillstream.endpoints import Endpoint, Unreachable, connect, speaks_tls, unexpected_tls
+from tillstream.endpoints import (
+    TIMEOUT_S,
+    Endpoint,
+    Unreachable,
+    connect,
+    speaks_tls,
+    unexpected_tls,
+)
 from tillstream.settings import KafkaSettings
 
 _API_VERSIONS, _METADATA, _SASL_HANDSHAKE, _SASL_AUTHENTICATE = 18, 3, 17, 36
@@ -66,8 +73,12 @@ def _probe_one(kafka: KafkaSettings, endpoint: Endpoint) -> None:
         except (OSError, struct.error, ValueError) as exc:
             if not endpoint.tls and speaks_tls(endpoint):
                 raise unexpected_tls(endpoint) from exc
+            hung_up = isinstance(exc, OSError)
             raise Unreachable(
-                "what answers there is not Kafka", "correct TILLSTREAM_KAFKA__BOOTSTRAP"
+                "it hangs up: still starting, or not Kafka"
+                if hung_up
+                else "what answers there is not Kafka",
+                "correct TILLSTREAM_KAFKA__BOOTSTRAP",
             ) from exc
         if versions.get(_METADATA, 0) < _METADATA_WITH_TOPIC_IDS:
             raise Unreachable(
@@ -130,7 +141,9 @@ def _log_in(link: socket.socket, kafka: KafkaSettings) -> None:
         request = struct.pack(">i", len(token)) + token
         try:
             login.receive(_token(_ask(link, _SASL_AUTHENTICATE, 0, request)))
-        except (OSError, struct.error, ValueError, KeyError) as exc:
+        except OSError as exc:
+            raise Unreachable("it hung up during the login", f"check {_PROTOCOL}") from exc
+        except (struct.error, ValueError, KeyError) as exc:
             raise Unreachable(
                 f"it refused user {kafka.username!r}: unknown, or another password",
                 f"check {_USER}",
@@ -165,11 +178,19 @@ def _string(text: str) -> bytes:
 def _ask(link: socket.socket, api: int, version: int, body: bytes) -> bytes:
     """One request without a client id; the response after its correlation id."""
     request = struct.pack(">hhih", api, version, 1, -1) + body
-    link.sendall(struct.pack(">i", len(request)) + request)
-    size, _correlation = struct.unpack(">ii", _read(link, 8))
-    if not 4 <= size <= _LONGEST_RESPONSE_BYTES:
-        raise ValueError(f"no response has {size} bytes")
-    return _read(link, size - 4)
+    try:
+        link.sendall(struct.pack(">i", len(request)) + request)
+        size, _correlation = struct.unpack(">ii", _read(link, 8))
+        if not 4 <= size <= _LONGEST_RESPONSE_BYTES:
+            raise ValueError(f"no response has {size} bytes")
+        return _read(link, size - 4)
+    except TimeoutError as exc:
+        # Says nothing about password or protocol: it must not be told as one of those.
+        raise Unreachable(
+            f"it takes connections, but did not answer within {TIMEOUT_S:g} s",
+            "is it overloaded? look at its log (`tillstream logs kafka` for a local one)",
+            answered=False,
+        ) from exc
 
 
 def _read(link: socket.socket, size: int) -> bytes:

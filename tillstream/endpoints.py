@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tillstream.errors import ConfigError
 
-TIMEOUT_S = 5.0
+# Long enough for a busy machine to shake hands.
+TIMEOUT_S = 10.0
 
 # OpenSSL's numbers of what is wrong with a certificate.
 _EXPIRED = {9, 10}
@@ -69,6 +70,12 @@ def connect(endpoint: Endpoint, *, timeout_s: float = TIMEOUT_S) -> socket.socke
     except ssl.SSLCertVerificationError as exc:
         link.close()
         raise _distrusted(endpoint, exc) from exc
+    except TimeoutError as exc:
+        link.close()
+        raise Unreachable(
+            f"no TLS handshake within {timeout_s:g} s",
+            f"it is overloaded, or does not speak TLS: check {endpoint.tls_setting}",
+        ) from exc
     except OSError as exc:
         link.close()
         raise Unreachable(

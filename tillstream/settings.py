@@ -253,7 +253,8 @@ def _told(error: Mapping[str, Any]) -> str:
     """One wrong setting, with its value unless it is or may hold a secret."""
     names = [str(part) for part in error["loc"]]
     got = f" (got {error.get('input')!r})" if _may_be_shown(Settings, names) else ""
-    return f"TILLSTREAM_{'__'.join(names).upper()}: {error['msg'].removeprefix('Value error, ')}{got}"
+    said = error["msg"].removeprefix("Value error, ")
+    return f"TILLSTREAM_{'__'.join(names).upper()}: {said}{got}"
 
 
 def _may_be_shown(model: type[BaseModel], names: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.contracts_suite.events import sale
 from tests.contracts_suite.publisher import CODEC, CUSTOMER_KEY
 from tests.fixtures.certificates import Authority
 from tests.fixtures.kafka_secure import ADMIN, SecureKafka
+from tillstream import endpoints
 from tillstream.cli.main import app
 from tillstream.contracts.topics import SOURCE_TOPICS, Topic
 from tillstream.errors import ConfigError, ServiceError
@@ -294,7 +296,7 @@ def api_versions(*, metadata: int) -> bytes:
     [
         (api_versions(metadata=9), "the broker is older than Kafka 2.8 and has no topic ids"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers there is not Kafka"),
-        (b"", "what answers there is not Kafka"),
+        (b"", "it hangs up: still starting, or not Kafka"),
     ],
 )
 def test_an_old_broker_and_another_service_are_told_apart(reply: bytes, said: str) -> None:
@@ -302,6 +304,18 @@ def test_an_old_broker_and_another_service_are_told_apart(reply: bytes, said: st
         require_reachable(kafka, "publish")
     assert str(caught.value) == f"Kafka at {kafka.bootstrap}: cannot publish: {said}"
     assert "TILLSTREAM_KAFKA__BOOTSTRAP" in (caught.value.hint or "")
+
+
+def test_a_broker_that_does_not_answer_is_not_called_one_that_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("producers.probe.connect", partial(endpoints.connect, timeout_s=0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ServiceError) as caught:
+        require_reachable(
+            KafkaSettings(bootstrap=f"127.0.0.1:{silent.getsockname()[1]}"), "publish"
+        )
+    assert "it takes connections, but did not answer within" in str(caught.value)
+    assert "overloaded" in (caught.value.hint or "")
 
 
 def test_one_bad_address_among_good_ones_does_no_harm(secure_kafka: SecureKafka) -> None:

@@ -243,6 +243,19 @@ def test_complete_probes_are_no_longer_asked_for() -> None:
     assert asked.floors == ["P00000", "P00002"]  # number 13 is of product 2
 
 
+def test_a_probe_whose_fact_comes_late_is_still_looked_for_until_it_is_given_up() -> None:
+    probes = Probes()
+    rest = [seen(kind, number, at_ms=1) for kind in Kind for number in range(1, 6)]
+    asked = _Asked([seen("fact", 0, at_ms=1), *rest])
+    probes.look(asked)  # type: ignore[arg-type]
+    seen_ms = probes.latencies_ms(Kind.FACT, from_ms=0, to_ms=2)[0] + 1
+    assert seen_ms > 120_000
+    probes.look(asked)  # type: ignore[arg-type]
+    probes.note([], now_ms=seen_ms + 121_000)
+    probes.look(asked)  # type: ignore[arg-type]
+    assert asked.floors == ["P00000", "P00000", "P00001"]
+
+
 def test_percentiles_are_those_of_all_latencies() -> None:
     assert percentiles(range(1, 101)) == Percentiles(100, 50.5, 95.0, 99.0, 100.0)
     assert percentiles([]) is None

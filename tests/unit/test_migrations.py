@@ -54,7 +54,7 @@ def test_checksum_is_of_the_text() -> None:
 def test_cluster_drops_the_local_table_too() -> None:
     assert clustered("DROP TABLE t", "shops") == [
         "DROP TABLE t ON CLUSTER 'shops'",
-        "DROP TABLE t_local ON CLUSTER 'shops'",
+        "DROP TABLE t_local ON CLUSTER 'shops' SYNC",
     ]
     assert clustered("DROP VIEW v", "shops") == ["DROP VIEW v ON CLUSTER 'shops'"]
     assert clustered("TRUNCATE TABLE t", "shops") == ["TRUNCATE TABLE t_local ON CLUSTER 'shops'"]
@@ -83,9 +83,27 @@ def test_engine_keeps_its_own_arguments_on_a_cluster() -> None:
 def test_views_are_created_everywhere_as_they_are() -> None:
     view = "CREATE VIEW v AS SELECT 1"
     assert clustered(view, "c") == ["CREATE VIEW v ON CLUSTER 'c' AS SELECT 1"]
-    feed = "CREATE MATERIALIZED VIEW f TO t AS SELECT 1"
-    assert clustered(feed, "c") == ["CREATE MATERIALIZED VIEW f ON CLUSTER 'c' TO t AS SELECT 1"]
     assert clustered("INSERT INTO t SELECT 1", "c") == ["INSERT INTO t SELECT 1"]
+
+
+def test_feed_leads_from_local_table_to_local_table() -> None:
+    """On a spanning table it would run where an insert arrives, and not be part of it."""
+    feed = "CREATE MATERIALIZED VIEW f TO t AS\nSELECT a FROM s\nGROUP BY a"
+    assert clustered(feed, "c") == [
+        "CREATE MATERIALIZED VIEW f ON CLUSTER 'c' TO t_local AS\nSELECT a FROM s_local\nGROUP BY a"
+    ]
+
+
+def test_every_feed_stays_on_its_shard() -> None:
+    """Both its ends are spread by store, so that what it writes is where readers look for it."""
+    tables = {t.split()[2]: t for t in statements() if t.startswith("CREATE TABLE")}
+    feeds = [text for text in statements() if text.startswith("CREATE MATERIALIZED VIEW")]
+    assert len(feeds) == 4
+    for feed in feeds:
+        ends = re.findall(r"\b(?:TO|FROM) (\w+)", feed)
+        assert len(ends) == 2
+        for table in ends:
+            assert "cityHash64(store_id)" in clustered(tables[table], "c")[1], table
 
 
 @pytest.mark.parametrize(

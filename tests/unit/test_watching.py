@@ -31,7 +31,7 @@ from tillstream.watching.readings import (
     WarehouseReading,
     health,
 )
-from tillstream.watching.scrape import Scrape, quantile, rate
+from tillstream.watching.scrape import Labels, Scrape, quantile, rate
 from tillstream.watching.sources import StreamSource, WarehouseSource, read_kafka, reading_of
 
 LIVE = QueryReading(running=True, lag=2310, catch_up_s=0.0, retries=0)
@@ -111,7 +111,7 @@ def test_a_counter_that_began_anew_counts_from_zero() -> None:
 
 def test_what_exceeds_every_bound_counts_as_the_highest() -> None:
     def look(at_s: float, below: float, everything: float) -> Scrape:
-        buckets = {(("le", "1.0"),): below, (("le", "+Inf"),): everything}
+        buckets: dict[Labels, float] = {(("le", "1.0"),): below, (("le", "+Inf"),): everything}
         return Scrape(at_s, {"wait_bucket": buckets})
 
     assert quantile(look(0, 0, 0), look(1, 2, 8), "wait", 0.2) == pytest.approx(0.8)
@@ -335,11 +335,17 @@ def test_a_paused_poller_asks_only_when_told_to() -> None:
     assert len(count) == 5
 
 
-def test_what_arrives_after_the_end_is_ignored() -> None:
-    ended = WatchApp(Sources(lambda: KAFKA, lambda: STREAM, lambda: WAREHOUSE), where="")
-    for reading in (KAFKA, STREAM, WAREHOUSE):
-        ended.on_arrived(Arrived(reading))
-    assert not ended.is_running
+def test_what_arrives_while_the_screen_is_taken_down_does_no_harm() -> None:
+    async def run() -> None:
+        app = WatchApp(Sources(lambda: KAFKA, lambda: STREAM, lambda: WAREHOUSE), where="")
+        async with app.run_test() as pilot:
+            await app.query("#head, #tiles, #parts, #lists").remove()
+            for reading in (KAFKA, STREAM, WAREHOUSE):
+                app.post_message(Arrived(reading))
+            await pilot.press("p")
+            await until(pilot, lambda: app.paused)
+
+    asyncio.run(run())
 
 
 def test_q_quits() -> None:

@@ -154,7 +154,7 @@ def measure_queries(
     with under_load(
         settings, wiring, rate=stream_rate, probes_per_s=0, prepare=prepare, on_phase=on_phase
     ) as loaded:
-        loaded.wait(warmup_s, each=lambda s: on_phase(Phase("warming up", s / warmup_s)))
+        loaded.warm_up(warmup_s, each=lambda s: on_phase(Phase("warming up", s / warmup_s)))
         lags = [0]
         next_lag_s = [0.0]
 

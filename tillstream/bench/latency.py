@@ -147,7 +147,7 @@ def measure_latency(
     series: Path | None = None,
     on_phase: Callable[[Phase], None] = lambda _: None,
 ) -> LatencyRun:
-    """Load for `warmup_s` and then `seconds`; the latter count. Everything is verified at the end.
+    """Load for `warmup_s` after the first batch, then for `seconds`, which count; then verify.
 
     `series` gets one JSON line for every ten seconds. Raises ServiceError when a part fails.
     """
@@ -158,7 +158,7 @@ def measure_latency(
     ) as loaded:
         with Poller(loaded.settings.warehouse, probes.look, period_s=LOOK_S) as poller:
             whole = warmup_s + seconds
-            loaded.wait(warmup_s, each=lambda s: on_phase(Phase("warming up", s / whole)))
+            loaded.warm_up(warmup_s, each=lambda s: on_phase(Phase("warming up", s / whole)))
             probes.look_ms.clear()
             slicer = _Slicer(loaded, probes, series)
             began = _Mark.now(loaded)

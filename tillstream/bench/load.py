@@ -58,6 +58,18 @@ class Loaded:
             each(waited)
             time.sleep(_WAIT_S)
 
+    def warm_up(self, seconds: float, *, each: Callable[[float], None]) -> None:
+        """Wait so long after the first batch is stored. Raises ServiceError when there is none."""
+        began = time.monotonic()
+        while not self.commits.stored():
+            self.wait(_WAIT_S)
+            if time.monotonic() - began > _STALL_S:
+                raise ServiceError(
+                    f"the stream stored nothing for {_STALL_S:.0f} s",
+                    hint="the machine may be too busy to measure anything: see `uptime`",
+                )
+        self.wait(seconds, each=each)
+
     def settle(self) -> Progress:
         """Stop the traffic and wait until all of it is stored; everything that was sent."""
         sent = self.generators.stop()

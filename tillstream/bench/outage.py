@@ -81,7 +81,7 @@ def measure_outage(
         under_load(settings, wiring, rate=rate, probes_per_s=0, on_phase=on_phase) as loaded,
         Poller(loaded.settings.warehouse, rows.look, period_s=_LOOK_S) as poller,
     ):
-        loaded.wait(warmup_s, each=lambda s: on_phase(Phase("warming up", s / warmup_s)))
+        loaded.warm_up(warmup_s, each=lambda s: on_phase(Phase("warming up", s / warmup_s)))
         usual_lag = max(_lags(loaded, _USUAL_S), default=0)
         enough = max(usual_lag, round(rate * _LEAST_LAG_S))
         managed = process.running(Part.STREAM, home=settings.home)

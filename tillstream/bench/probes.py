@@ -19,7 +19,7 @@ from tillstream.bench.generator import PROBE_STORES
 from tillstream.bench.reading import Reader
 
 LOOK_S = 0.1
-# One that is not complete by then is no longer looked for, and is told as missing.
+# One that is not complete so long after its fact is no longer looked for, and told as missing.
 _GIVE_UP_S = 120.0
 _STORES = ", ".join(f"'{store}'" for store in PROBE_STORES)
 _STORE_KEYS = ", ".join(f"xxHash64('{store}')" for store in PROBE_STORES)
@@ -116,8 +116,9 @@ class Probes:
     def _is_over(self, number: int, now_ms: int) -> bool:
         if all(number in seen for seen in self._seen_ms.values()):
             return True
-        sent = self._sent_ms.get(number)
-        return sent is not None and now_ms - sent > _GIVE_UP_S * 1000
+        # Since its fact was seen, not since it was sent: after an outage that is long ago.
+        stored = self._seen_ms[Kind.FACT].get(number)
+        return stored is not None and now_ms - stored > _GIVE_UP_S * 1000
 
 
 def _product(number: int) -> str:

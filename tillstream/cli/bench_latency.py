@@ -41,7 +41,9 @@ def latency(
     ctx: typer.Context,
     rate: _Rate = 8_333,
     seconds: Annotated[float, typer.Option(help="How long to measure.", min=10)] = 60,
-    warmup: Annotated[float, typer.Option(help="Seconds of load before that.", min=1)] = 30,
+    warmup: Annotated[
+        float, typer.Option(help="Seconds of load before, from the first batch on.", min=1)
+    ] = 30,
     runs: Runs = 3,
     series: Annotated[
         Path | None,
@@ -84,7 +86,9 @@ def outage(
     ctx: typer.Context,
     rate: _Rate = 8_333,
     minutes: Annotated[float, typer.Option(help="How long the stream is down.", min=0)] = 10,
-    warmup: Annotated[float, typer.Option(help="Seconds of load before that.", min=1)] = 30,
+    warmup: Annotated[
+        float, typer.Option(help="Seconds of load before, from the first batch on.", min=1)
+    ] = 30,
     runs: Runs = 1,
     as_json: Json = False,
 ) -> None:

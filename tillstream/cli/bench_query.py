@@ -36,7 +36,9 @@ def query(
         int, typer.Option(help="Sales of the last 90 days to fill in first.", min=90)
     ] = 50_000_000,
     seconds: Annotated[float, typer.Option(help="How long they look.", min=5)] = 120,
-    warmup: Annotated[float, typer.Option(help="Seconds of load before that.", min=1)] = 30,
+    warmup: Annotated[
+        float, typer.Option(help="Seconds of load before, from the first batch on.", min=1)
+    ] = 30,
     stream_rate: Annotated[
         float, typer.Option(help="Events a second that the stream takes meanwhile.", min=100)
     ] = 2_000,

@@ -1,4 +1,4 @@
-"""`tillstream stream | jars`: the Spark job, in the foreground, and what spark-submit needs for it."""
+"""`tillstream stream | jars`: the Spark job in the foreground, and what spark-submit needs."""
 
 import sys
 from pathlib import Path

@@ -79,7 +79,7 @@ def migrate(
             ).result_rows
         if exists:
             with closing(connect(settings.warehouse)) as client:
-                todo = pending(client, load_migrations())
+                todo = pending(client, load_migrations(), cluster=settings.warehouse.cluster)
         else:
             todo = load_migrations()
     else:

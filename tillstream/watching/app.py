@@ -96,16 +96,18 @@ class Tile(Vertical):
         super().__init__(id=id, classes="panel")
         self.border_title = title
         self._past: deque[float] = deque([0.0] * _HISTORY, maxlen=_HISTORY)
+        self._figure = Static("–", classes="figure")
+        self._line = Sparkline(list(self._past), summary_function=max)
 
     def compose(self) -> ComposeResult:
-        yield Static("–", classes="figure")
-        yield Sparkline(list(self._past), summary_function=max)
+        yield self._figure
+        yield self._line
 
     def show(self, figure: Text, value: float | None) -> None:
-        self.query_one(".figure", Static).update(figure)
+        self._figure.update(figure)
         if value is not None:
             self._past.append(value if math.isfinite(value) else 0.0)
-            self.query_one(Sparkline).data = list(self._past)
+            self._line.data = list(self._past)
 
 
 class WatchApp(App[None]):
@@ -134,6 +136,15 @@ class WatchApp(App[None]):
             self._poller("warehouse", sources.warehouse, _WAREHOUSE_EVERY_S),
         ]
         self.paused = False
+        # Kept, not looked up: a reading may arrive while the screen is being taken down.
+        self._head = Static(id="head")
+        self._rate = Tile("events a second", id="rate")
+        self._latency = Tile("arrival to stored", id="latency")
+        self._lag = Tile("waiting in Kafka", id="lag")
+        self._health = _panel("health", "health")
+        self._steps = _panel("steps", "where a batch's time goes")
+        self._risks = _panel("risks", "shelves at risk, by margin at stake")
+        self._alerts = _panel("alerts", "newest alerts")
 
     def _poller(self, name: str, read: Callable[[], Reading], every_s: float) -> Poller:
         def ask() -> None:
@@ -142,17 +153,10 @@ class WatchApp(App[None]):
         return Poller(ask, every_s=every_s, name=name)
 
     def compose(self) -> ComposeResult:
-        yield Static(id="head")
-        with Horizontal(id="tiles"):
-            yield Tile("events a second", id="rate")
-            yield Tile("arrival to stored", id="latency")
-            yield Tile("waiting in Kafka", id="lag")
-        with Horizontal(id="parts"):
-            yield _panel("health", "health")
-            yield _panel("steps", "where a batch's time goes")
-        with Horizontal(id="lists"):
-            yield _panel("risks", "shelves at risk, by margin at stake")
-            yield _panel("alerts", "newest alerts")
+        yield self._head
+        yield Horizontal(self._rate, self._latency, self._lag, id="tiles")
+        yield Horizontal(self._health, self._steps, id="parts")
+        yield Horizontal(self._risks, self._alerts, id="lists")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -180,8 +184,6 @@ class WatchApp(App[None]):
         self.push_screen(HelpScreen())
 
     def on_arrived(self, message: Arrived) -> None:
-        if not self.screen_stack:
-            return  # it came after the end
         reading = message.reading
         if isinstance(reading, StreamReading):
             self._stream = reading
@@ -199,41 +201,34 @@ class WatchApp(App[None]):
         clock = datetime.now(UTC).strftime("%H:%M:%S UTC ")
         right = Text.assemble(state, clock)
         space = max(self.size.width - head.cell_len - right.cell_len, 1)
-        self.screen_stack[0].query_one("#head", Static).update(head + Text(" " * space) + right)
+        self._head.update(head + Text(" " * space) + right)
 
     def _show_stream(self, reading: StreamReading) -> None:
         if reading.problem:
             return
         live = reading.queries.get("live")
-        self._tile("rate").show(
+        self._rate.show(
             rate_figure(reading.events_per_s, refused_per_s=reading.refused_per_s),
             reading.events_per_s,
         )
-        self._tile("latency").show(latency_figure(reading.p50_s, reading.p99_s), reading.p99_s)
-        self._tile("lag").show(lag_figure(live), float(live.lag) if live else None)
-        self._panel("steps").update(steps_table(reading.steps_s))
+        self._latency.show(latency_figure(reading.p50_s, reading.p99_s), reading.p99_s)
+        self._lag.show(lag_figure(live), float(live.lag) if live else None)
+        self._steps.update(steps_table(reading.steps_s))
 
     def _show_warehouse(self, reading: WarehouseReading) -> None:
         if reading.problem:
             return  # what was last known stays; its line in health says why
         if self._stream is not None and self._stream.problem:
             figure = rate_figure(reading.events_per_s).append("   by its commits", style="dim")
-            self._tile("rate").show(figure, reading.events_per_s)
-        risks, alerts = self._panel("risks"), self._panel("alerts")
-        risks.update(risks_table(reading.risks))
-        risks.border_subtitle = f"{reading.risky_shelves:,} at 60 % or more"
-        alerts.update(alerts_table(reading.alerts))
-        alerts.border_subtitle = f"{reading.open_alerts:,} open"
+            self._rate.show(figure, reading.events_per_s)
+        self._risks.update(risks_table(reading.risks))
+        self._risks.border_subtitle = f"{reading.risky_shelves:,} at 60 % or more"
+        self._alerts.update(alerts_table(reading.alerts))
+        self._alerts.border_subtitle = f"{reading.open_alerts:,} open"
 
     def _show_health(self) -> None:
         parts = health(self._kafka, self._warehouse, self._stream)
-        self._panel("health").update(health_table(parts))
-
-    def _tile(self, name: str) -> Tile:
-        return self.screen_stack[0].query_one(f"#{name}", Tile)
-
-    def _panel(self, name: str) -> Static:
-        return self.screen_stack[0].query_one(f"#{name}", Static)
+        self._health.update(health_table(parts))
 
 
 def _panel(name: str, title: str) -> Static:

@@ -39,4 +39,5 @@ class Poller:
                 self._read()
             took_s = time.monotonic() - began
             asked = self._wake.wait(max(self._every_s, took_s * _REST_FACTOR))
-            self._wake.clear()
+            if asked:  # one that comes just after the wait must not be cleared away unseen
+                self._wake.clear()
