@@ -153,15 +153,21 @@ class TopicInspector:
         return replace(spec, partitions=spec.partitions * factor)
 
     def _add_partitions(self, spec: TopicSpec) -> None:
-        doing = f"add partitions to {spec.topic}"
+        """Returns once they are there, whoever has added them."""
+        name = spec.topic.value
+        doing = f"add partitions to {name}"
+        failure: ServiceError | None = None
         try:
-            self._ask(
-                doing, lambda: self._admin.create_partitions({spec.topic.value: spec.partitions})
-            )
-        except ServiceError:
-            # Another `provision` may have been faster.
-            if self.layout([spec.topic.value]).get(spec.topic.value, 0) < spec.partitions:
-                raise
+            self._ask(doing, lambda: self._admin.create_partitions({name: spec.partitions}))
+        except ServiceError as exc:
+            failure = exc  # another `provision` may have been faster
+        deadline = time.monotonic() + self._timeout_s
+        while self.layout([name]).get(name, 0) < spec.partitions:
+            if failure:
+                raise failure
+            if time.monotonic() >= deadline:
+                raise ServiceError(f"{doing}: Kafka took the request and has not added them yet")
+            time.sleep(_RETRY_S)
 
     def _create(self, spec: TopicSpec) -> bool:
         """Whether this call made the topic; somebody else may have been faster."""

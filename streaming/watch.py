@@ -26,6 +26,7 @@ from tillstream.contracts.topics import Topic
 from tillstream.settings import RiskSettings
 
 WATCH = "watch"
+_AT_MOST_EVERY_S = 0.5
 _DAY_MS = 86_400_000
 # Events this close to the wall clock are happening now, not being replayed.
 _LIVE_WITHIN_MS = 10 * 60 * 1000
@@ -56,8 +57,9 @@ class StockWatch:
         self._rules = rules
         self._publisher = publisher
         self._clock = clock or SystemClock()
-        self._lane = Lane[bool]("watch", lambda _: self._work()) if background else None
+        self._lane = Lane[bool]("watch", lambda _: self._work_at_leisure()) if background else None
         self._guard = threading.Lock()
+        self._worked_at = float("-inf")
         self._pending: Touched | None = None
         self._dimensions = Dimensions.empty()
         self._stream_time_ms = 0
@@ -120,6 +122,12 @@ class StockWatch:
         items = queries.items_in(self._client, ahead)
         now_ms = self._stream_time_ms
         return Touched(items, {}, self._watched_since_ms or now_ms, now_ms, cuts)
+
+    def _work_at_leisure(self) -> None:
+        """Scoring more often than this would cost the facts more than it gives the risk."""
+        time.sleep(max(0.0, self._worked_at + _AT_MOST_EVERY_S - time.monotonic()))
+        self._worked_at = time.monotonic()
+        self._work()
 
     def _work(self) -> None:
         with self._guard:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from kafka import KafkaProducer
 
+from producers.topics import ensure_topics
 from tests.contracts_suite.events import sale, update
 from tests.fixtures.platform import Platform, new_platform, wait_for
 from tests.fixtures.spark_cluster import SPARK_HOME, SparkCluster
@@ -137,6 +138,25 @@ def test_the_driver_makes_the_same_tables(platform: Platform) -> None:
     assert platform.digests("by_the_driver") == platform.digests()
 
 
+def test_partitions_added_under_the_running_stream_are_read_and_no_event_counts_again(
+    platform: Platform,
+) -> None:
+    """Half of the stores change partition; what they send again is known from the former one."""
+    more = platform.settings.kafka.model_copy(update={"partition_factor": 2})
+    assert any("6 partitions now, 3 before" in line for line in ensure_topics(more))
+    before = totals(platform)
+    publish(platform, 0, 1_000)
+    publish(platform, 10_000, 1_000)
+    platform.catch_up()
+    after = totals(platform)
+    assert after["counted"] - before["counted"] == 1_000
+    assert after["duplicates"] - before["duplicates"] == 1_000 + 20 + 20
+    with platform.client() as client:
+        partitions = client.query("SELECT uniqExact(partition) FROM fact_sales").result_rows
+    assert partitions[0][0] > 3
+    assert platform.audit().clean
+
+
 def test_spark_submit_runs_the_same_job_where_it_is_told_to(
     platform: Platform, spark_cluster: SparkCluster, tmp_path: Path
 ) -> None:
@@ -160,25 +180,40 @@ def test_spark_submit_runs_the_same_job_where_it_is_told_to(
     with (tmp_path / "submit.log").open("wb") as log:
         submitted = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=tmp_path)
     try:
-        publish(platform, 10_000, 2_000)
+        publish(platform, 11_000, 2_000)
         wait_for(
-            lambda: totals(platform)["counted"] == 12_000 or submitted.poll() is not None,
-            timeout_s=120,
+            lambda: totals(platform)["counted"] == 13_000 or submitted.poll() is not None,
+            timeout_s=300,
             what="the submitted job stores what was sent",
         )
         assert submitted.poll() is None, (tmp_path / "submit.log").read_text(encoding="utf-8")
         platform.catch_up()
         assert spark_cluster.executors()
-        assert totals(platform) == {"counted": 12_000, "duplicates": 240, "refused": 120}
+        assert totals(platform)["counted"] == 13_000
         assert platform.audit().clean
+        driver = _driver_of(submitted)
+        assert _state(platform)["pid"] == driver.pid
+        driver.terminate()
+        assert submitted.wait(timeout=90) == 0
+        assert _state(platform)["state"] == "stopped"
     finally:
-        family = psutil.Process(submitted.pid).children(recursive=True)
-        submitted.terminate()
-        submitted.wait(timeout=60)
-        _, alive = psutil.wait_procs(family, timeout=30)
-        for process in alive:
+        for process in _family(submitted):
             process.kill()
-    assert not alive, "the job ends with spark-submit"
-    state = json.loads((platform.home / "run" / "stream.json").read_text(encoding="utf-8"))
-    assert state["state"] in ("stopped", "running")
+        submitted.wait()
     wait_for(lambda: not spark_cluster.executors(), timeout_s=30, what="executors end")
+
+
+def _family(submitted: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    if submitted.poll() is not None:
+        return []
+    return [*psutil.Process(submitted.pid).children(recursive=True), psutil.Process(submitted.pid)]
+
+
+def _driver_of(submitted: subprocess.Popen[bytes]) -> psutil.Process:
+    """The Python process that spark-submit's Java started."""
+    return next(one for one in _family(submitted) if "python" in one.name())
+
+
+def _state(platform: Platform) -> dict[str, Any]:
+    text = (platform.home / "run" / "stream.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))

@@ -21,7 +21,7 @@ from tillstream.bench.dimensions import fill_dimensions
 from tillstream.bench.generators import Generators
 from tillstream.bench.history import DAYS, fill_history
 from tillstream.bench.panels import PANELS
-from tillstream.bench.probes import Probes
+from tillstream.bench.probes import Probes, install
 from tillstream.bench.reading import Reader
 from tillstream.bench.traffic import Message, Traffic
 from tillstream.contracts.catalogue import load_catalogue
@@ -146,12 +146,13 @@ def test_a_probe_is_seen_in_all_four_tables(database: WarehouseSettings) -> None
     rows = {
         "fact_sales (store_id, product_id, date_key, event_time)": "today(), now64(3)",
         "velocity_5m_sums (store_id, product_id, window_start)": "now()",
-        "stockout_risk (store_id, product_id, on_hand)": "0",
+        "stockout_risk_history (store_id, product_id, on_hand)": "0",
         "restock_alert_history (store_id, product_id, alert_id)": "'a'",
     }
     probes = Probes()
     reader = Reader(database)
     with closing(connect(database)) as client:
+        install(client)
         probes.look(reader)
         assert not probes.complete(1)
         for table, values in rows.items():

@@ -3,14 +3,16 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from clickhouse.client import connect
 from tillstream.bench.commits import Point
 from tillstream.bench.load import Loaded, under_load
 from tillstream.bench.machine import load_average
 from tillstream.bench.pipeline import Wiring
-from tillstream.bench.probes import LOOK_S, Kind, Percentiles, Probes, percentiles
+from tillstream.bench.probes import LOOK_S, Kind, Percentiles, Probes, install, percentiles
 from tillstream.bench.reading import Poller
 from tillstream.bench.usage import Reading, Usage
 from tillstream.bench.week import Phase
@@ -154,7 +156,12 @@ def measure_latency(
     load = load_average()
     probes = Probes()
     with under_load(
-        settings, wiring, rate=rate, probes_per_s=_PROBES_PER_S, on_phase=on_phase
+        settings,
+        wiring,
+        rate=rate,
+        probes_per_s=_PROBES_PER_S,
+        prepare=_note_probes,
+        on_phase=on_phase,
     ) as loaded:
         with Poller(loaded.settings.warehouse, probes.look, period_s=LOOK_S) as poller:
             whole = warmup_s + seconds
@@ -200,6 +207,11 @@ def measure_latency(
             usage=loaded.sampler.usage(),
             findings=tuple(findings),
         )
+
+
+def _note_probes(settings: Settings) -> None:
+    with closing(connect(settings.warehouse)) as client:
+        install(client)
 
 
 def _between(probes: Probes, kind: Kind, from_s: float, to_s: float) -> Percentiles | None:

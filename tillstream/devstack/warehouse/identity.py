@@ -20,16 +20,21 @@ def with_own_ids(sql: str, statement: Statement) -> str:
     text = sql.encode()
     pieces: list[bytes] = []
     done = 0
-    trail = [(b"", 0), (b"", 0)]
+    trail = [(b"", 0)] * 3
     for token in tokens(text):
         word = token.text.lower()
         start, replacement = token.start, ""
         if statement.is_kill and word == b"query_id":
             replacement = _ID
-        elif word == b"processes" and (trail[0][0], trail[1][0]) == (b"system", b"."):
-            start, replacement = trail[0][1], _PROCESSES
+        elif word == b"processes" and _reads_system([before for before, _ in trail]):
+            start, replacement = trail[1][1], _PROCESSES
         if replacement:
             pieces += [text[done:start], replacement.encode()]
             done = token.end
-        trail = [trail[1], (word, token.start)]
+        trail = [*trail[1:], (word, token.start)]
     return b"".join([*pieces, text[done:]]).decode()
+
+
+def _reads_system(before: list[bytes]) -> bool:
+    """Whether a table of `system` is read here: a GRANT, for one, names it without reading it."""
+    return before[0] in (b"from", b"join") and before[1:] == [b"system", b"."]
