@@ -108,7 +108,7 @@ class StreamSettings(_Frozen):
     master: str = "local[*]"
     trigger_ms: int = Field(default=0, ge=0, description="0 starts a batch as soon as one ends")
     lake_trigger_s: float = Field(default=30.0, gt=0)
-    max_offsets_per_trigger: int = Field(default=100_000, gt=0)
+    max_offsets_per_trigger: int = Field(default=200_000, gt=0)
     driver_memory: str = "2g"
     # Spark compiles a batch's whole plan into one method, longer than Java compiles by default: it
     # would be interpreted for ever.

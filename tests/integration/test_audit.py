@@ -14,7 +14,7 @@ from clickhouse.queries import NEWEST_REPORT, Cut, committed_cuts
 from lake.archive import archive
 from lake.client import Lake
 from lake.client import connect as connect_lake
-from streaming.jobs import as_records
+from streaming.archiving import as_records
 from streaming.sinks import WarehouseSink
 from tests.builders import INVENTORY_ID, SALES_ID, TOPIC_IDS, decoded, judged, moved, refused, sold
 from tests.fixtures.warehouse import WarehouseProcess
