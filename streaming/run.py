@@ -194,7 +194,8 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop())
         supervisor.run()
-        state.update(state="failed" if supervisor.fatal else "stopped")
+    # Last of all: what is left to archive is told of until then.
+    state.update(state="failed" if supervisor.fatal else "stopped")
     if supervisor.fatal:
         raise supervisor.fatal
 

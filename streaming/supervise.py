@@ -1,5 +1,6 @@
 """Keeping a query running: start, wait, and after a failure recover and start again."""
 
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -91,8 +92,10 @@ class Supervisor:
 
     def _wait(self, job: Job, query: StreamingQuery) -> None:
         """Until the query ends, or we are stopping. Raises what ended it."""
+        told = -1
         try:
             while not query.awaitTermination(timeout=int(_POLL_S * 2)):
+                told = _tell_progress(job.name, query, told)
                 # Batches are stored behind the query's back, and an idle one would never learn.
                 if self._stopping.is_set() or job.failure:
                     with job.busy:
@@ -110,6 +113,17 @@ class Supervisor:
         log.error("%s gave up: %s; try: %s", job.name, exc, exc.hint)
         self.fatal = exc
         self._stopping.set()
+
+
+def _tell_progress(name: str, query: StreamingQuery, told: int) -> int:
+    """Log what Spark says of its last batch, unless it is `told` already. A sample: about one batch
+    a second. Returns the number of the batch told last."""
+    last = query.lastProgress
+    if last is None or last["batchId"] == told or not last["numInputRows"]:
+        return told
+    kept = {key: last[key] for key in ("batchId", "numInputRows", "durationMs")}
+    log.info("%s progress %s", name, json.dumps(kept))
+    return int(last["batchId"])
 
 
 def _engine_died() -> ServiceError:

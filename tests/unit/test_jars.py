@@ -140,6 +140,7 @@ def test_checked_in_lock_holds_broker_and_connectors() -> None:
     assert {jar.name for jar in locked_jars("spark")} == {
         "commons-pool2-2.12.0.jar",
         "kafka-clients-3.9.0.jar",
+        "hadoop-bare-naked-local-fs-0.1.0.jar",
         "spark-avro_2.13-4.0.0.jar",
         "spark-sql-kafka-0-10_2.13-4.0.0.jar",
         "spark-token-provider-kafka-0-10_2.13-4.0.0.jar",

@@ -10,6 +10,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from streaming import supervise
 from streaming.supervise import Supervisor
+from tillstream.bench.batches import parse_progress
 from tillstream.errors import IntegrityError, ServiceError
 
 States = list[tuple[str, str]]
@@ -17,6 +18,8 @@ States = list[tuple[str, str]]
 
 class Query:
     """A query that runs until it is stopped."""
+
+    lastProgress: dict[str, Any] | None = None
 
     def __init__(self) -> None:
         self.is_stopped = False
@@ -100,3 +103,17 @@ def test_damage_stops_every_query() -> None:
     supervisor = Supervisor([healthy, damaged], on_state=lambda *_: None)
     supervisor.run()
     assert isinstance(supervisor.fatal, IntegrityError)
+
+
+def test_spark_s_account_of_a_batch_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    query = Query()
+    query.lastProgress = {
+        "batchId": 7,
+        "numInputRows": 20,
+        "durationMs": {"addBatch": 90, "queryPlanning": 15},
+        "sources": [],
+    }
+    with caplog.at_level("INFO", logger="tillstream.stream"):
+        told = supervise._tell_progress("live", cast(StreamingQuery, query), -1)
+        assert supervise._tell_progress("live", cast(StreamingQuery, query), told) == 7
+    assert parse_progress(caplog.messages) == {7: {"addBatch": 90.0, "queryPlanning": 15.0}}
