@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 from clickhouse.client import Client
 from clickhouse.queries import select
 from clickhouse.writer import insert
-from streaming.batch import Batch
+from streaming.batch import Batch, sale_lines
 from streaming.enrich import Dimensions
 from streaming.money import SCALE, to_units
-from tillstream.contracts.topics import Topic
+from streaming.sinks import Follower
 
 # A product is judged by its own history once that has this many lines; before, by the fixed limits.
 MIN_LINES = 30
@@ -96,7 +96,7 @@ def find_anomalies(sales: pa.Table, history: History) -> pa.Table:
     return pa.concat_tables(found) if found else _marked(sales.slice(0, 0), "quantity", *_NONE)
 
 
-class AnomalyMarks:
+class AnomalyMarks(Follower):
     """A follower of the warehouse sink that marks the outliers of each batch. The same mark twice
     is one, so a batch that is seen again does no harm."""
 
@@ -108,15 +108,9 @@ class AnomalyMarks:
         self._history = History.load(self._client)
 
     def __call__(self, batch: Batch, dimensions: Dimensions) -> None:
-        sales = batch.winners.filter(pc.equal(batch.winners["topic"], Topic.SALES.value))
+        sales = sale_lines(batch.winners)
         if sales.num_rows and (found := find_anomalies(sales, self._history)).num_rows:
             insert(self._client, "anomalies", found)
-
-    def settle(self) -> None:
-        """Nothing is put off."""
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 _NONE = (np.empty(0), np.empty(0), np.empty(0, dtype=bool))

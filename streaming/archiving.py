@@ -88,18 +88,21 @@ class Archiver:
             self._thread.start()
 
     def put(self, decoded: pa.Table, ids: Mapping[str, UUID]) -> None:
-        """Take the records of a batch. Those read a second time, after a restart, are left out."""
+        """Take the records of a batch. Those read a second time, after a restart, are left out.
+        Raises `fatal`."""
         records = with_topic_ids(decoded, ids)
+        ranges = offset_ranges(records)
         with self._guard:
-            new = _beyond(records, self._seen)
-            self._advance(offset_ranges(records))
+            new = _beyond(records, ranges, self._seen)
+            self._advance(ranges)
             self._waiting.append(new)
             is_full = sum(table.nbytes for table in self._waiting) > _FULL_BYTES
         if is_full:
             self._wake.set()
 
     def put_ranges(self, ranges: Sequence[OffsetRange]) -> None:
-        """The stream has read these records elsewhere; they will be read again to be archived."""
+        """The stream has read these records elsewhere; they will be read again to be archived.
+        Raises `fatal`."""
         with self._guard:
             self._advance(ranges)
 
@@ -111,6 +114,8 @@ class Archiver:
             self._thread.join()
 
     def _advance(self, ranges: Sequence[OffsetRange]) -> None:
+        if self.fatal:
+            raise self.fatal
         for r in ranges:
             place = r.topic_id, r.partition
             self._seen[place] = max(self._seen.get(place, 0), r.last + 1)
@@ -195,9 +200,9 @@ class Archiver:
         insert(self._client, "stream_commits", rows)
 
 
-def _beyond(records: pa.Table, seen: Offsets) -> pa.Table:
-    """The records whose offsets have not been seen."""
-    for r in offset_ranges(records):
+def _beyond(records: pa.Table, ranges: Sequence[OffsetRange], seen: Offsets) -> pa.Table:
+    """The records, of `ranges`, whose offsets have not been seen."""
+    for r in ranges:
         floor = seen.get((r.topic_id, r.partition), 0)
         if r.first < floor:
             here = pc.and_(

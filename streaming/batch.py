@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tillstream.contracts.topics import Topic
+
 WINNER_COLUMNS = ("winner_topic_id", "winner_partition", "winner_offset")
 
 # event keys -> the coordinates of those already stored: (event_key, topic_id, partition, offset)
@@ -160,3 +162,7 @@ def _place(rows: pa.Table) -> pa.Array:
         rows["offset"].combine_chunks().cast(pa.string()),
         ":",
     )
+
+
+def sale_lines(winners: pa.Table) -> pa.Table:
+    return winners.filter(pc.equal(winners["topic"], Topic.SALES.value))

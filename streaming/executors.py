@@ -29,9 +29,8 @@ from streaming.archiving import Archiver, as_records
 from streaming.batch import Batch, OffsetRange, offset_ranges, with_topic_ids
 from streaming.enrich import Dimensions
 from streaming.fencing import require_writer, take_over
-from streaming.jobs import GAP_RECORDS, Source, in_pieces
+from streaming.jobs import GAP_RECORDS, Destination, Source, in_pieces
 from streaming.landing import HighWater, Landed, Landing, Stopwatch
-from streaming.rows import LIVE
 from streaming.schemas import DECODED, MONEY, TIME
 from streaming.sinks import BatchReport, WarehouseSink, must_still_be
 from tillstream.errors import IntegrityError, ServiceError
@@ -175,8 +174,8 @@ def _inspector(kafka: KafkaSettings) -> TopicInspector:
     return _inspectors[kafka.bootstrap]
 
 
-class ExecutorDestination:
-    """The same as `streaming.jobs.DriverDestination`, with the work done by executors."""
+class ExecutorDestination(Destination):
+    """The work is done by executors; the driver lets the followers see it and commits it."""
 
     def __init__(
         self,
@@ -188,27 +187,14 @@ class ExecutorDestination:
         archiver: Archiver | None = None,
         on_report: Callable[[BatchReport], None],
     ) -> None:
-        self._client = client
-        self._source = source
-        self._sink = sink
+        super().__init__(client, source, sink, archiver=archiver, on_report=on_report)
         self._warehouse = settings.warehouse.model_copy(update={"database": client.database})
         self._deduplicate = settings.stream.deduplicate
-        self._archiver = archiver
-        self._on_report = on_report
         self._token = 0
-
-    @property
-    def failure(self) -> Exception | None:
-        return self._archiver.fatal if self._archiver else None
 
     def open(self) -> list[queries.Cut]:
         self._token = take_over(self._client)
-        self._sink.open()
-        return queries.committed_cuts(self._client, LIVE)
-
-    def starts(self, starting: Mapping[tuple[str, int], int]) -> None:
-        if self._archiver:
-            self._archiver.open(starting)
+        return super().open()
 
     def put(self, frame: DataFrame, ids: Mapping[str, UUID], batch_id: int) -> None:
         clock = Stopwatch()
@@ -227,18 +213,10 @@ class ExecutorDestination:
         if not batch.ranges:
             return
         if self._archiver:
-            if self._archiver.fatal:
-                raise self._archiver.fatal
             self._archiver.put_ranges(batch.ranges)
-        report = self._sink.finish(Landed(batch, clock.seconds, elsewhere=True), batch_id=batch_id)
-        self._on_report(report)
-
-    def settle(self) -> None:
-        self._sink.settle()
-
-    def close(self) -> None:
-        if self._archiver:
-            self._archiver.close()
+        # Executors loaded their own; the followers ask the driver's.
+        self._sink.landing.refresh_dimensions(batch.winners)
+        self._on_report(self._sink.finish(Landed(batch, clock.seconds), batch_id=batch_id))
 
 
 def fill_by_executors(

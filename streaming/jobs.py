@@ -4,11 +4,11 @@ import itertools
 import logging
 import shutil
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Protocol
 from uuid import UUID
 
 import pyarrow as pa
@@ -28,7 +28,7 @@ from streaming.lane import Lane
 from streaming.rows import LIVE
 from streaming.schemas import Rules
 from streaming.sinks import BatchReport, WarehouseSink, must_still_be
-from streaming.sources import kafka_records, recorded_ranges, starting_offsets
+from streaming.sources import Starting, kafka_records, recorded_ranges, starting_offsets
 from tillstream.contracts.catalogue import Catalogue
 from tillstream.contracts.topics import SOURCE_TOPICS
 from tillstream.errors import IntegrityError, ServiceError
@@ -49,24 +49,51 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(max_future_s=settings.stream.max_future_s, oldest_event=oldest)
 
 
-class Destination(Protocol):
-    """Where decoded batches go."""
+class Destination(ABC):
+    """Where decoded batches go. Who gathers and writes them is up to `put`."""
+
+    def __init__(
+        self,
+        client: Client,
+        source: "Source",
+        sink: WarehouseSink,
+        *,
+        archiver: Archiver | None = None,
+        on_report: Callable[[BatchReport], None],
+    ) -> None:
+        self._client = client
+        self._source = source
+        self._sink = sink
+        self._archiver = archiver
+        self._on_report = on_report
 
     @property
     def failure(self) -> Exception | None:
         """What went wrong since `open`, for those who do not `put`."""
+        return self._sink.failure or (self._archiver.fatal if self._archiver else None)
 
     def open(self) -> list[queries.Cut]:
         """Put right what an interruption left; returns from where to read on."""
+        self._sink.open()
+        return queries.committed_cuts(self._client, LIVE)
 
     def starts(self, starting: Mapping[tuple[str, int], int]) -> None:
         """Reading begins at these offsets, by topic_id and partition."""
+        if self._archiver:
+            self._archiver.open(starting)
 
+    @abstractmethod
     def put(self, frame: DataFrame, ids: Mapping[str, UUID], batch_id: int) -> None:
         """Take a batch; it may be stored only later. Raises what went wrong with earlier ones."""
 
     def settle(self) -> None:
         """Wait until everything taken is stored."""
+        self._sink.settle()
+
+    def close(self) -> None:
+        """Archive what waits. The sink is closed by whoever made it."""
+        if self._archiver:
+            self._archiver.close()
 
 
 @dataclass(slots=True)
@@ -95,14 +122,11 @@ class KafkaJob:
     def start(self) -> StreamingQuery:
         self._failure = None
         ids = self.source.topic_ids()
-        starting = self.source.starting(self.destination.open(), accept_loss=self.accept_loss)
+        cuts = self.destination.open()
+        starting = self.source.starting(ids, cuts, accept_loss=self.accept_loss)
         log.info("%s starts at %s", self.name, starting)
         self.destination.starts(
-            {
-                (str(ids[topic]), int(partition)): offset
-                for topic, partitions in starting.items()
-                for partition, offset in partitions.items()
-            }
+            {place[1:]: offset for place, offset in by_place(starting, ids).items()}
         )
         records = kafka_records(
             self.spark, self.source.kafka, starting=starting, max_offsets=self.max_offsets
@@ -155,9 +179,9 @@ class Source:
         return ids
 
     def starting(
-        self, cuts: Sequence[queries.Cut], *, accept_loss: bool
-    ) -> dict[str, dict[str, int]]:
-        ids = self.topic_ids()
+        self, ids: Mapping[str, UUID], cuts: Sequence[queries.Cut], *, accept_loss: bool
+    ) -> Starting:
+        """Where to go on in the topics that have these UUIDs now."""
         names = {topic: str(topic_id) for topic, topic_id in ids.items()}
         ranges = self.inspector.offset_ranges(list(ids))
         return starting_offsets(ranges, names, cuts, accept_loss=accept_loss)
@@ -169,17 +193,13 @@ class Source:
         """The decoded records of `ranges`; not a stream."""
         return self.decoded(recorded_ranges(spark, self.kafka, ranges))
 
-    def must_still_be(self, ids: Mapping[str, UUID]) -> None:
-        must_still_be(self.inspector, ids)
 
-
-class DriverDestination:
+class DriverDestination(Destination):
     """Gathers each batch on the driver: the quickest way as long as one process can hold and send
     it. The warehouse is written while Spark decodes the next batch."""
 
     def __init__(
         self,
-        _settings: Settings,
         client: Client,
         source: Source,
         sink: WarehouseSink,
@@ -187,25 +207,16 @@ class DriverDestination:
         archiver: Archiver | None = None,
         on_report: Callable[[BatchReport], None],
     ) -> None:
-        self._client = client
-        self._source = source
-        self._sink = sink
-        self._archiver = archiver
-        self._on_report = on_report
+        super().__init__(client, source, sink, archiver=archiver, on_report=on_report)
         self._lane = Lane[_Decoded]("warehouse", self._store)
 
     @property
     def failure(self) -> Exception | None:
-        return self._lane.failure or (self._archiver.fatal if self._archiver else None)
+        return self._lane.failure or super().failure
 
     def open(self) -> list[queries.Cut]:
         self._lane.reset()
-        self._sink.open()
-        return queries.committed_cuts(self._client, LIVE)
-
-    def starts(self, starting: Mapping[tuple[str, int], int]) -> None:
-        if self._archiver:
-            self._archiver.open(starting)
+        return super().open()
 
     def put(self, frame: DataFrame, ids: Mapping[str, UUID], batch_id: int) -> None:
         clock = Stopwatch()
@@ -213,22 +224,19 @@ class DriverDestination:
         cores = frame.sparkSession.sparkContext.defaultParallelism
         decoded = frame.coalesce(cores).toArrow()
         clock.lap("decode")
-        self._source.must_still_be(ids)
+        must_still_be(self._source.inspector, ids)
         if self._archiver:
-            if self._archiver.fatal:
-                raise self._archiver.fatal
             self._archiver.put(decoded, ids)
         clock.lap("archive")
         self._lane.put(_Decoded(decoded, ids, batch_id, clock))
 
     def settle(self) -> None:
         self._lane.settle()
-        self._sink.settle()
+        super().settle()
 
     def close(self) -> None:
         self._lane.close()
-        if self._archiver:
-            self._archiver.close()
+        super().close()
 
     def _store(self, batch: "_Decoded") -> None:
         batch.clock.lap("queue")
@@ -254,7 +262,7 @@ def fill_from_kafka(
         ids = source.topic_ids()
         for piece in in_pieces(gaps, records=GAP_RECORDS):
             records = source.recorded(spark, piece).toArrow()
-            source.must_still_be(ids)
+            must_still_be(source.inspector, ids)
             records = with_topic_ids(records, ids)
             archive(lake, as_records(records))
             yield offset_ranges(records)
@@ -262,17 +270,21 @@ def fill_from_kafka(
     return fill
 
 
-def places(
-    source: Source, cuts: Sequence[queries.Cut], *, accept_loss: bool
-) -> dict[tuple[str, str, int], int]:
-    """Where to go on, by topic, topic_id and partition."""
-    ids = source.topic_ids()
-    starting = source.starting(cuts, accept_loss=accept_loss)
+def by_place(starting: Starting, ids: Mapping[str, UUID]) -> dict[tuple[str, str, int], int]:
+    """Offsets by topic, topic_id and partition."""
     return {
         (topic, str(ids[topic]), int(partition)): offset
         for topic, partitions in starting.items()
         for partition, offset in partitions.items()
     }
+
+
+def places(
+    source: Source, cuts: Sequence[queries.Cut], *, accept_loss: bool
+) -> dict[tuple[str, str, int], int]:
+    """Where to go on in today's topics."""
+    ids = source.topic_ids()
+    return by_place(source.starting(ids, cuts, accept_loss=accept_loss), ids)
 
 
 def in_pieces(gaps: Sequence[OffsetRange], *, records: int) -> Iterator[list[OffsetRange]]:

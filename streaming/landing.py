@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from clickhouse import queries
 from clickhouse.client import Client
 from clickhouse.writer import insert
-from streaming.batch import Batch, OffsetRange, with_topic_ids, without_stored
+from streaming.batch import Batch, OffsetRange, sale_lines, with_topic_ids, without_stored
 from streaming.enrich import Dimensions, enriched
 from streaming.recovery import stored_in
 from streaming.rows import (
@@ -30,7 +30,6 @@ from streaming.rows import (
 )
 from streaming.schemas import FACTS
 from streaming.velocity import velocity
-from tillstream.contracts.topics import Topic
 
 _RELOAD_S = 60.0
 _AT_MOST_EVERY_S = 1.0
@@ -40,12 +39,10 @@ HighWater = Mapping[tuple[str, int], int]
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """A judged batch that is stored, and the seconds each step took. `elsewhere`: by executors;
-    the rows then have the columns that followers need, and no others."""
+    """A judged batch that is stored, and the seconds each step took."""
 
     batch: Batch
     seconds: Mapping[str, float]
-    elsewhere: bool = False
 
 
 class Stopwatch:
@@ -179,7 +176,3 @@ class Landing:
         failures = [error for future in futures if (error := future.exception())]
         if failures:
             raise failures[0]
-
-
-def sale_lines(winners: pa.Table) -> pa.Table:
-    return winners.filter(pc.equal(winners["topic"], Topic.SALES.value))

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from producers.publisher import Publisher
 from streaming.batch import Batch
 from streaming.enrich import Dimensions
+from streaming.sinks import Follower
 from tillstream.contracts.topics import Topic
 
 
 @dataclass(frozen=True, slots=True)
-class QuarantineOutbox:
-    """A follower of the warehouse sink: at least once, identified by the source coordinates."""
+class QuarantineOutbox(Follower):
+    """A follower of the warehouse sink: at least once, for a batch tried again is published
+    again; its coordinates in the source tell."""
 
     publisher: Publisher
-
-    def open(self) -> None:
-        """Nothing to remember: a retried batch is published again."""
 
     def __call__(self, batch: Batch, dimensions: Dimensions) -> None:
         columns = ["topic", "topic_id", "partition", "offset", "reason", "detail", "key", "value"]
@@ -23,9 +22,3 @@ class QuarantineOutbox:
             self.publisher.publish(Topic.QUARANTINE, row)
         if batch.refused.num_rows:
             self.publisher.flush()
-
-    def settle(self) -> None:
-        """Nothing is put off."""
-
-    def close(self) -> None:
-        """The publisher is somebody else's to close."""

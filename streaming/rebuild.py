@@ -48,7 +48,7 @@ def rebuild_from_kafka(
     inspector = TopicInspector(settings.kafka)
     schemas = source_schemas(load_catalogue(settings.registry))
     source = Source(settings.kafka, inspector, schemas, rules_of(settings))
-    destination = DriverDestination(settings, client, source, sink, on_report=on_report)
+    destination = DriverDestination(client, source, sink, on_report=on_report)
     try:
         job = KafkaJob(
             name="rebuild",

@@ -1,4 +1,4 @@
-"""The streaming process: both queries, supervised, until told to stop."""
+"""The streaming process: one Spark query, supervised, until told to stop."""
 
 import json
 import logging
@@ -22,6 +22,7 @@ from streaming.executors import ExecutorDestination, fill_by_executors
 from streaming.failures import why
 from streaming.jobs import (
     BadShare,
+    Destination,
     DriverDestination,
     KafkaJob,
     Source,
@@ -54,6 +55,8 @@ class StateFile:
     """What the stream is doing, for `tillstream status`: one small JSON file, replaced whole."""
 
     path: Path
+    expected: Sequence[str]
+    """The stream runs once each of these does."""
     state: dict[str, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -67,9 +70,8 @@ class StateFile:
 
     def query(self, name: str, state: str, reason: str) -> None:
         queries = {**self.state.get("queries", {}), name: {"state": state, "reason": reason}}
-        running = all(query["state"] == "running" for query in queries.values())
-        complete = len(queries) == 2
-        self.update(queries=queries, state="running" if running and complete else state)
+        running = all(queries.get(name, {}).get("state") == "running" for name in self.expected)
+        self.update(queries=queries, state="running" if running else state)
 
     def batch(self, report: BatchReport) -> None:
         totals = self.state.get("totals", {"counted": 0, "duplicates": 0, "refused": 0})
@@ -84,7 +86,8 @@ class StateFile:
 
 def run_stream(settings: Settings, *, jars: Sequence[Path]) -> None:
     """Run until SIGTERM or SIGINT. Raises IntegrityError when the stream must not go on."""
-    state = StateFile(settings.home / "run" / "stream.json")
+    expected = (LIVE, LAKE) if "lake" in settings.stream.outputs else (LIVE,)
+    state = StateFile(settings.home / "run" / "stream.json", expected)
     with only_writer(settings.home, settings.warehouse.database):
         try:
             _run(settings, state, jars=jars)
@@ -154,30 +157,31 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
             observer.query(query, now, reason)
 
         by_executors = stream.sink == "executors"
-        lake = connect_lake(settings.lake, url=settings.lake_url)
-        archiver = Archiver(
-            client,
-            lake,
-            trigger_s=stream.lake_trigger_s,
-            fill=(
-                fill_by_executors(spark, source, settings.lake, lake_url=settings.lake_url)
-                if by_executors
-                else fill_from_kafka(spark, source, lake)
-            ),
-            starting_at=lambda cuts: places(source, cuts, accept_loss=stream.accept_loss),
-            on_report=on_lake,
-            on_state=on_state,
+        archiver = None
+        if "lake" in stream.outputs:
+            lake = connect_lake(settings.lake, url=settings.lake_url)
+            archiver = Archiver(
+                client,
+                lake,
+                trigger_s=stream.lake_trigger_s,
+                fill=(
+                    fill_by_executors(spark, source, settings.lake, lake_url=settings.lake_url)
+                    if by_executors
+                    else fill_from_kafka(spark, source, lake)
+                ),
+                starting_at=lambda cuts: places(source, cuts, accept_loss=stream.accept_loss),
+                on_report=on_lake,
+                on_state=on_state,
+            )
+        observer.holds(
+            lambda: {**watch.sizes, "to_archive": archiver.waiting_records if archiver else 0}
         )
-        if "lake" not in stream.outputs:
-            on_state(LAKE, "running", "")
-        observer.holds(lambda: {**watch.sizes, "to_archive": archiver.waiting_records})
-        destination = (ExecutorDestination if by_executors else DriverDestination)(
-            settings,
-            client,
-            source,
-            sink,
-            archiver=archiver if "lake" in stream.outputs else None,
-            on_report=on_live,
+        destination: Destination = (
+            ExecutorDestination(
+                settings, client, source, sink, archiver=archiver, on_report=on_live
+            )
+            if by_executors
+            else DriverDestination(client, source, sink, archiver=archiver, on_report=on_live)
         )
         stack.callback(destination.close)
         live = KafkaJob(

@@ -3,9 +3,9 @@ is it committed."""
 
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import pyarrow as pa
 
@@ -20,18 +20,25 @@ from streaming.rows import LIVE, commit_rows, cuts_after
 from tillstream.errors import ServiceError
 
 
-class Follower(Protocol):
+class Follower(ABC):
     """Sees each batch after it is stored and before it is committed; after a crash, again."""
 
-    def open(self) -> None:
+    @property
+    def failure(self) -> Exception | None:
+        """What went wrong, since `open`, with work that was put off."""
+        return None
+
+    def open(self) -> None:  # noqa: B027
         """Load what was known when the stream last stopped."""
 
+    @abstractmethod
     def __call__(self, batch: Batch, dimensions: Dimensions) -> None: ...
 
-    def settle(self) -> None:
+    def settle(self) -> None:  # noqa: B027
         """Finish what was put off."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:  # noqa: B027
+        """End what was begun."""
 
 
 class TopicRecreated(ServiceError):
@@ -90,6 +97,11 @@ class WarehouseSink:
         for follower in self._followers:
             follower.open()
 
+    @property
+    def failure(self) -> Exception | None:
+        """What went wrong, since `open`, with work that followers put off."""
+        return next((one.failure for one in self._followers if one.failure), None)
+
     def settle(self) -> None:
         """Wait until the followers have finished with what was written."""
         for follower in self._followers:
@@ -112,8 +124,6 @@ class WarehouseSink:
         """Let the followers see a batch that has landed, and commit it."""
         batch = landed.batch
         clock = Stopwatch()
-        if landed.elsewhere:
-            self.landing.refresh_dimensions(batch.winners)
         for follower in self._followers:
             follower(batch, self.landing.dimensions)
         clock.lap("follow")

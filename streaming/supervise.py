@@ -37,9 +37,9 @@ class Job(Protocol):
 
 
 class Supervisor:
-    """Runs jobs, each on a thread of its own, until stopped. One job's trouble (the lake is down)
-    does not stop another. An IntegrityError is final, and so is a Java process that died
-    (`engine_lives`), without which no query can start: it stops all and is kept in `fatal`."""
+    """Runs jobs, each on a thread of its own, until stopped. One job's trouble does not stop
+    another. An IntegrityError is final, and so is a Java process that died (`engine_lives`),
+    without which no query can start: it stops all and is kept in `fatal`."""
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ from streaming.lane import Lane
 from streaming.money import from_units
 from streaming.rows import LIVE, commit_rows
 from streaming.schemas import MONEY
+from streaming.sinks import Follower
 from streaming.stock import Touched
 from tillstream.clock import Clock, SystemClock
 from tillstream.contracts.topics import Topic
@@ -35,7 +36,7 @@ _MILLIS = pa.timestamp("ms", tz="UTC")
 _DEFAULT_PRICE = 1.0
 
 
-class StockWatch:
+class StockWatch(Follower):
     """A follower of the warehouse sink. Without a publisher, risk is kept but nobody is alerted:
     a rebuild must not wake anyone about last year.
 
@@ -90,6 +91,10 @@ class StockWatch:
             self._lane.poke(True)
         else:
             self._work()
+
+    @property
+    def failure(self) -> Exception | None:
+        return self._lane.failure if self._lane else None
 
     @property
     def sizes(self) -> dict[str, int]:

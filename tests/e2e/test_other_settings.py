@@ -1,6 +1,7 @@
 """The same code with other settings: the lake on S3, and a low limit on bad events."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -73,12 +74,16 @@ def test_too_many_bad_events_stop_the_stream_loudly_and_lose_nothing(on_s3: Plat
     wait_for(lambda: _stream_state(on_s3) != "running", timeout_s=60, what="the process ends")
     log = _log(on_s3)
     assert "INFO tillstream.stream live batch" in log
-    assert "ERROR tillstream.stream live gave up: 8000 of" in log
     assert "BAD_SHARE_LIMIT" in log
+    # How many it had read by then depends on where a batch ended.
+    told = re.search(r"ERROR tillstream\.stream live gave up: (\d+) of", log)
+    assert told is not None
+    refused = int(told[1])
+    assert 500 <= refused <= 8_000
     # What was refused is stored all the same, with its reason.
     with on_s3.client() as client:
         stored = client.query("SELECT reason, count() FROM quarantine GROUP BY reason").result_rows
-    assert [tuple(row) for row in stored] == [("bad_magic_byte", 8_000)]
+    assert [tuple(row) for row in stored] == [("bad_magic_byte", refused)]
     assert on_s3.audit().clean
 
 

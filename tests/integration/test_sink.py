@@ -18,7 +18,7 @@ from streaming.anomalies import AnomalyMarks
 from streaming.batch import Batch
 from streaming.enrich import Dimensions
 from streaming.recovery import recover
-from streaming.sinks import BatchReport, WarehouseSink
+from streaming.sinks import BatchReport, Follower, WarehouseSink
 from tests.builders import (
     AT,
     INVENTORY_ID,
@@ -322,7 +322,7 @@ def test_newest_sequence_is_the_stock_whatever_the_order(client: Client) -> None
     assert stored(client, "current_stock", "product_id, on_hand") == [("1095275", 70), ("milk", 3)]
 
 
-class _Follower:
+class _Follower(Follower):
     def __init__(self, client: Client) -> None:
         self.client = client
         self.saw: list[tuple[int, int, int]] = []
@@ -337,12 +337,6 @@ class _Follower:
         self.saw.append((facts, windows, len(queries.committed_cuts(self.client, "live"))))
         if self.fails:
             raise ServiceError("nobody answers")
-
-    def settle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def test_followers_see_a_batch_stored_and_not_yet_committed(client: Client) -> None:
