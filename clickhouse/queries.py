@@ -250,26 +250,32 @@ def repair_stock(client: Client, items: pa.Table) -> None:
 
 def stock_and_sales(client: Client, items: pa.Table, *, since_s: int) -> pa.Table:
     """For each of `items` with known stock: on_hand, and units and revenue sold since the UTC day
-    of `since_s` (seconds since 1970) began; and its demand prior, null where there is none."""
+    of `since_s` (seconds since 1970) began; and its demand prior, null where there is none.
+
+    Items are told apart by their 64-bit key alone, which halves the work: among ten million, the
+    chance that any two share one is 3 in a million. The views `current_stock` and `velocity_5m`
+    compare names.
+    """
     return select(
         client,
-        "SELECT toString(s.store_id) AS store_id, s.product_id AS product_id,"
+        "SELECT k.store_id AS store_id, k.product_id AS product_id,"
         " s.on_hand AS on_hand, v.units AS units, toFloat64(v.revenue) AS revenue,"
         " p.daily_units AS daily_units, p.dispersion AS dispersion,"
         " p.lead_time_days AS lead_time_days, p.known AS has_prior"
-        " FROM (SELECT item_key, store_id, product_id,"
+        " FROM (SELECT store_id, product_id, cityHash64(store_id, product_id) AS item_key"
+        "  FROM keys) AS k"
+        " INNER JOIN (SELECT item_key,"
         "  reinterpretAsInt32(toUInt32(bitAnd(max(newest), 4294967295))) AS on_hand"
-        f"  FROM current_stock_states WHERE {_IN_ITEMS}"
-        "  GROUP BY item_key, store_id, product_id) AS s"
-        " LEFT JOIN (SELECT item_key, store_id, product_id, sum(units) AS units,"
-        f"  sum(revenue) AS revenue FROM item_sales_daily WHERE {_IN_ITEMS}"
-        f"  AND day >= toDate(toDateTime({since_s}, 'UTC'))"
-        "  GROUP BY item_key, store_id, product_id) AS v"
-        " ON v.item_key = s.item_key AND v.store_id = s.store_id AND v.product_id = s.product_id"
+        f"  FROM current_stock_states WHERE {_IN_ITEMS} GROUP BY item_key) AS s"
+        " ON s.item_key = k.item_key"
+        " LEFT JOIN (SELECT item_key, sum(units) AS units, sum(revenue) AS revenue"
+        f"  FROM item_sales_daily WHERE {_IN_ITEMS}"
+        f"  AND day >= toDate(toDateTime({since_s}, 'UTC')) GROUP BY item_key) AS v"
+        " ON v.item_key = k.item_key"
         " LEFT JOIN (SELECT store_id, product_id, daily_units, dispersion, lead_time_days,"
         "  1 AS known FROM demand_prior FINAL"
         "  WHERE (store_id, product_id) IN (SELECT * FROM keys)) AS p"
-        " ON p.store_id = s.store_id AND p.product_id = s.product_id",
+        " ON p.store_id = k.store_id AND p.product_id = k.product_id",
         keys=(items, _ITEM_KEYS),
     )
 

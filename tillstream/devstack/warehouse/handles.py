@@ -1,10 +1,12 @@
 """Makes an engine handle a request's own: its database, external tables, settings, parameters."""
 
+import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from chdb.state.sqlitelike import Connection
 
@@ -15,6 +17,8 @@ from tillstream.devstack.warehouse.statement import quote_name, quote_text
 
 # What the embedded engine sets otherwise than a ClickHouse server.
 _SERVER_DEFAULTS = {"implicit_select": "0", "allow_introspection_functions": "0"}
+
+_IN_MEMORY_BYTES = 4 << 20
 
 
 class SpoiledHandle(Exception):
@@ -152,15 +156,39 @@ def _load(
     spool: Path,
     parameters: Mapping[str, str] | None = None,
 ) -> Any:
-    with tempfile.TemporaryFile(dir=spool) as file:
-        file.writelines(data)
-        file.flush()
-        # A file without a name vanishes with the process and needs no escaping.
+    # A file without a name vanishes with the process and needs no escaping.
+    with _unnamed(data, spool) as file:
         return handle.query(
             f"{target} {infile(file.fileno())}{settings_clause} FORMAT {data_format}",
             "Null",
             params=dict(parameters or {}),
         )
+
+
+def _unnamed(data: Iterable[bytes], spool: Path) -> IO[bytes]:
+    """`data` in memory if it is small, else in a file: small ones come by the dozen each second,
+    and making a file costs more than filling it."""
+    chunks = iter(data)
+    file: IO[bytes] = os.fdopen(os.memfd_create("data"), "w+b")
+    try:
+        for chunk in chunks:
+            file.write(chunk)
+            if file.tell() > _IN_MEMORY_BYTES:
+                file = _moved(file, spool)
+                file.writelines(chunks)
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _moved(file: IO[bytes], spool: Path) -> IO[bytes]:
+    with file:
+        file.seek(0)
+        on_disk = cast(IO[bytes], tempfile.TemporaryFile(dir=spool))  # noqa: SIM115
+        shutil.copyfileobj(file, on_disk)
+        return on_disk
 
 
 def _without_readonly(request: QueryRequest) -> dict[str, str]:
