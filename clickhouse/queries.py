@@ -193,7 +193,7 @@ def items_in(client: Client, ranges: Ranges) -> pa.Table:
     )
     return select(
         client, f"SELECT DISTINCT store_id, product_id FROM ({union})", keys=_range_keys(ranges)
-    )
+    ).cast(pa.schema([("store_id", pa.string()), ("product_id", pa.string())]))
 
 
 _WINDOW_KEYS = "store_id String, product_id String, window_start DateTime('UTC')"

@@ -14,6 +14,8 @@ from tillstream.errors import IntegrityError, ServiceError, TillstreamError
 
 log = logging.getLogger("tillstream.stream")
 
+# Told in a sentence. Of anything else we want to know where it came from.
+_FORESEEN = (TillstreamError, StreamingQueryException)
 _POLL_S = 0.5
 _FIRST_DELAY_S = 1.0
 _LONGEST_DELAY_S = 15.0
@@ -84,7 +86,13 @@ class Supervisor:
                     self._give_up(job, _engine_died())
                     continue
                 reason = why(exc)
-                log.warning("%s stopped: %s; trying again in %.0f s", job.name, reason, delay)
+                log.warning(
+                    "%s stopped: %s; trying again in %.0f s",
+                    job.name,
+                    reason,
+                    delay,
+                    exc_info=None if isinstance(exc, _FORESEEN) else exc,
+                )
                 self._on_state(job.name, "retrying", reason)
                 self._stopping.wait(delay)
                 delay = min(delay * 2, _LONGEST_DELAY_S)

@@ -1,20 +1,19 @@
 """Risk and alerts of the shelves that batches touch, on a real warehouse."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from clickhouse.client import Client, connect
-from clickhouse.migrate import migrate
 from producers.memory import MemoryPublisher
 from producers.publisher import Publisher
 from streaming.sinks import WarehouseSink
 from streaming.watch import StockWatch
 from tests.builders import AT, CODEC, TOPIC_IDS, decoded, moved, sold
-from tests.fixtures.warehouse import WarehouseProcess
+from tests.fixtures.warehouse import WarehouseProcess, own_database
 from tillstream.clock import FakeClock
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ServiceError
@@ -29,12 +28,8 @@ CLOCK = FakeClock(round((AT + timedelta(days=3000)).timestamp() * 1000))
 
 @pytest.fixture
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    settings = warehouse_server.settings(f"watch_{uuid4().hex[:12]}")
-    migrate(settings)
-    client = connect(settings)
-    yield client
-    client.command(f"DROP DATABASE `{client.database}`")
-    client.close()
+    with own_database(warehouse_server, "watch") as own, closing(connect(own)) as client:
+        yield client
 
 
 @pytest.fixture
@@ -159,3 +154,14 @@ def test_rebuild_scores_and_wakes_nobody(client: Client) -> None:
     sink.close()
     assert stored(client, "stockout_risk", "risk") == [(1.0,)]
     assert stored(client, "restock_alert_history", "version") == []
+
+
+def test_what_was_left_unscored_is_scored_with_the_batch_that_follows(client: Client) -> None:
+    without = WarehouseSink(client)
+    without.open()
+    write(without, moved(0, product_id="left", quantity_on_hand=3))
+    without.close()
+    sink = start(client, None)
+    write(sink, moved(1, product_id="next", quantity_on_hand=5))
+    assert stored(client, "stockout_risk", "product_id, on_hand") == [("left", 3), ("next", 5)]
+    sink.close()

@@ -14,7 +14,10 @@ _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 # Shorter ones would be found inside ordinary words.
 _SHORTEST_SECRET = 6
 # Libraries that say at INFO what matters to their own authors.
-_QUIET = ("py4j", "kafka", "opentelemetry", "httpx")
+_QUIET = ("opentelemetry", "httpx")
+# Libraries that tell of each failure at length, some a hundred times a second. What comes of it
+# they raise, and that is told.
+_SILENT = ("kafka", "clickhouse_connect", "py4j")
 
 
 def configure_logging(settings: Settings, *, level: int = logging.INFO) -> None:
@@ -25,6 +28,8 @@ def configure_logging(settings: Settings, *, level: int = logging.INFO) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def fields(**values: Any) -> dict[str, Any]:
