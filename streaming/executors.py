@@ -20,7 +20,6 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from clickhouse import queries
 from clickhouse.client import Client, connect
 from lake.archive import archive
 from lake.client import connect as connect_lake
@@ -28,7 +27,7 @@ from producers.topics import TopicInspector
 from streaming.archiving import Archiver, as_records
 from streaming.batch import Batch, OffsetRange, offset_ranges, with_topic_ids
 from streaming.enrich import Dimensions
-from streaming.fencing import require_writer, take_over
+from streaming.fencing import require_writer
 from streaming.jobs import GAP_RECORDS, Destination, Source, in_pieces
 from streaming.landing import HighWater, Landed, Landing, Stopwatch
 from streaming.schemas import DECODED, MONEY, TIME
@@ -190,11 +189,6 @@ class ExecutorDestination(Destination):
         super().__init__(client, source, sink, archiver=archiver, on_report=on_report)
         self._warehouse = settings.warehouse.model_copy(update={"database": client.database})
         self._deduplicate = settings.stream.deduplicate
-        self._token = 0
-
-    def open(self) -> list[queries.Cut]:
-        self._token = take_over(self._client)
-        return super().open()
 
     def put(self, frame: DataFrame, ids: Mapping[str, UUID], batch_id: int) -> None:
         clock = Stopwatch()

@@ -1,8 +1,9 @@
 """Who writes facts now, when several processes could: executors, and a driver that was replaced.
 
-Spark gives up on an executor that it cannot hear, but such a one may still work. So whoever takes
-over writes a new token into the commit log first, then waits for inserts that are under way
-(`streaming.recovery`), and everyone asks for the token before each round of inserts.
+Spark gives up on an executor that it cannot hear, and an operator on a driver, but such a one may
+still work. So whoever takes over writes a new token into the commit log first, then waits for
+inserts that are under way (`streaming.recovery`), and everyone asks for the token before each round
+of inserts.
 """
 
 import time
@@ -11,14 +12,14 @@ from clickhouse import queries
 from clickhouse.client import Client
 from clickhouse.writer import insert
 from streaming.rows import commit_rows
-from tillstream.errors import ServiceError
+from tillstream.errors import IntegrityError
 
 # The row of `stream_commits` that holds the token, in place of an offset.
 WRITER = "writer"
 
 
-class Superseded(ServiceError):
-    """Somebody else writes by now."""
+class Superseded(IntegrityError):
+    """Somebody else writes by now: whoever goes on would count twice."""
 
 
 def take_over(client: Client) -> int:

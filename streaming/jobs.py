@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from producers.topics import TopicInspector
 from streaming.archiving import Archiver, as_records
 from streaming.batch import OffsetRange, offset_ranges, with_topic_ids
 from streaming.decode import Schemas, decode
+from streaming.fencing import require_writer, take_over
 from streaming.landing import Stopwatch
 from streaming.lane import Lane
 from streaming.rows import LIVE
@@ -66,6 +68,7 @@ class Destination(ABC):
         self._sink = sink
         self._archiver = archiver
         self._on_report = on_report
+        self._token = 0
 
     @property
     def failure(self) -> Exception | None:
@@ -73,7 +76,9 @@ class Destination(ABC):
         return self._sink.failure or (self._archiver.fatal if self._archiver else None)
 
     def open(self) -> list[queries.Cut]:
-        """Put right what an interruption left; returns from where to read on."""
+        """Become the writer, and put right what an interruption left; returns from where to read
+        on."""
+        self._token = take_over(self._client)
         self._sink.open()
         return queries.committed_cuts(self._client, LIVE)
 
@@ -216,7 +221,9 @@ class DriverDestination(Destination):
 
     def open(self) -> list[queries.Cut]:
         self._lane.reset()
-        return super().open()
+        cuts = super().open()
+        self._sink.landing.before_inserts = partial(require_writer, self._client, self._token)
+        return cuts
 
     def put(self, frame: DataFrame, ids: Mapping[str, UUID], batch_id: int) -> None:
         clock = Stopwatch()

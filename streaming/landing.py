@@ -73,7 +73,7 @@ class Landing:
         """`high_water`: a batch that begins at or below it asks what is stored already.
         `before_inserts` raises when somebody else writes by now."""
         self.high_water = high_water or {}
-        self._before_inserts = before_inserts
+        self.before_inserts = before_inserts
         self.dimensions = Dimensions.empty()
         self._client = client
         self._deduplicate = deduplicate
@@ -171,7 +171,7 @@ class Landing:
 
     def _run(self, tasks: list[Callable[[], int]]) -> None:
         """All at once; waits for every one, so that none is under way when an error is raised."""
-        self._before_inserts()
+        self.before_inserts()
         futures: list[Future[int]] = [self._pool.submit(task) for task in tasks]
         failures = [error for future in futures if (error := future.exception())]
         if failures:

@@ -1,10 +1,11 @@
 """Batches into a real warehouse: once each, whatever is interrupted and however it is retried."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
-from uuid import UUID, uuid4
+from typing import Any, cast
+from uuid import UUID
 
 import pyarrow as pa
 import pytest
@@ -12,11 +13,12 @@ import pytest
 import clickhouse.writer
 from clickhouse import queries
 from clickhouse.client import Client, connect
-from clickhouse.migrate import migrate
 from streaming import anomalies, landing, sinks
 from streaming.anomalies import AnomalyMarks
 from streaming.batch import Batch
 from streaming.enrich import Dimensions
+from streaming.fencing import Superseded
+from streaming.jobs import DriverDestination
 from streaming.recovery import recover
 from streaming.sinks import BatchReport, Follower, WarehouseSink
 from tests.builders import (
@@ -31,7 +33,7 @@ from tests.builders import (
     sold,
     visited,
 )
-from tests.fixtures.warehouse import WarehouseProcess
+from tests.fixtures.warehouse import WarehouseProcess, own_database
 from tillstream.audit.derived import check_stock, check_windows
 from tillstream.audit.digest import Digest, digests
 from tillstream.contracts.topics import Topic
@@ -44,12 +46,8 @@ Row = Mapping[str, Any]
 
 @pytest.fixture(scope="module")
 def database(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    settings = warehouse_server.settings(f"sink_{uuid4().hex[:12]}")
-    migrate(settings)
-    client = connect(settings)
-    yield client
-    client.command(f"DROP DATABASE `{client.database}`")
-    client.close()
+    with own_database(warehouse_server, "sink") as own, closing(connect(own)) as client:
+        yield client
 
 
 @pytest.fixture
@@ -354,6 +352,26 @@ def test_followers_see_a_batch_stored_and_not_yet_committed(client: Client) -> N
     assert follower.saw == [(1, 1, 0)]
     assert [cut.next_offset for cut in queries.committed_cuts(client, "live")] == [1]
     sink.close()
+
+
+def test_a_driver_that_was_replaced_writes_nothing_more(client: Client) -> None:
+    """On another machine, say, so that no file lock is in its way."""
+    sinks = [WarehouseSink(client), WarehouseSink(client)]
+    older, newer = (
+        DriverDestination(client, cast("Any", None), sink, on_report=lambda _: None)
+        for sink in sinks
+    )
+    older.open()
+    sinks[0].write(decoded(sold(0)), TOPIC_IDS, batch_id=0)
+    newer.open()
+    with pytest.raises(Superseded, match="another stream has taken over"):
+        sinks[0].write(decoded(sold(1)), TOPIC_IDS, batch_id=1)
+    sinks[1].write(decoded(sold(1)), TOPIC_IDS, batch_id=0)
+    assert stored(client, "fact_sales", "offset") == [(0,), (1,)]
+    older.close()
+    newer.close()
+    for sink in sinks:
+        sink.close()
 
 
 def test_empty_batch_is_nothing(client: Client) -> None:
