@@ -18,12 +18,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 _SEEDS = Path(__file__).with_name("seeds.txt")
 _WIRING = Wiring(provision=provision_services, open_parts=open_parts)
-_KILLS = (
-    Pair(Action.KILL, Target.DRIVER),
-    Pair(Action.KILL, Target.BROKER),
-    Pair(Action.LOSE_ANSWER, Target.COMMIT),
-    Pair(Action.KILL, Target.WAREHOUSE),
-)
+# The other parts are killed in tests/e2e/test_recorded_week.py.
+_UNSURE = (Pair(Action.KILL, Target.DRIVER), Pair(Action.LOSE_ANSWER, Target.COMMIT))
 _DOUBLES = (Pair(Action.DUPLICATE, Target.PRODUCER),)
 
 
@@ -47,11 +43,10 @@ def _listed() -> list[Plan]:
     return plans
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_kills_and_lost_answers_lose_and_double_nothing(seed: int) -> None:
-    found = _storm(Plan(seed, minutes=0.4, rate=1_000, pairs=_KILLS))
+def test_a_killed_driver_and_a_lost_answer_lose_and_double_nothing() -> None:
+    found = _storm(Plan(0, minutes=0.2, rate=1_000, pairs=_UNSURE))
     assert found.findings == []
-    assert found.covered == sorted((_KILLS[seed], _KILLS[seed + 2]))
+    assert found.covered == sorted(_UNSURE)
     assert {verdict.table for verdict in found.tables} == {
         *("fact_sales", "fact_inventory", "duplicates", "quarantine"),
         *("velocity_5m", "current_stock", "lake"),
@@ -65,7 +60,7 @@ def test_kills_and_lost_answers_lose_and_double_nothing(seed: int) -> None:
 def test_a_platform_that_does_not_deduplicate_is_found_out() -> None:
     found = _storm(Plan(0, minutes=0.2, rate=1_000, pairs=_DOUBLES, deduplicate=False))
     assert not found.clean
-    assert any("verify identities" in finding for finding in found.findings)
+    assert any("verify identities" in finding for finding in found.findings), found.findings
     wrong = {verdict.table: verdict for verdict in found.tables if not verdict.clean}
     assert wrong["fact_sales"].unexpected > 0
     assert wrong["duplicates"].missing > 0

@@ -2,15 +2,14 @@
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from clickhouse.client import Client, connect
-from clickhouse.migrate import migrate
 from clickhouse.queries import Cut, committed_cuts
 from lake.archive import archive
 from lake.client import Lake
@@ -19,7 +18,7 @@ from lake.coverage import coverage
 from streaming.archiving import LAKE, Archiver, Fill, as_records
 from streaming.batch import OffsetRange
 from tests.builders import SALES_ID, TOPIC_IDS, decoded, judged, sold
-from tests.fixtures.warehouse import WarehouseProcess
+from tests.fixtures.warehouse import WarehouseProcess, own_database
 from tillstream.contracts.topics import Topic
 from tillstream.errors import IntegrityError, ServiceError
 from tillstream.settings import LakeSettings
@@ -31,12 +30,8 @@ _SOON_S = 20.0
 
 @pytest.fixture
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    settings = warehouse_server.settings(f"lake_{uuid.uuid4().hex[:12]}")
-    migrate(settings)
-    client = connect(settings)
-    yield client
-    client.command(f"DROP DATABASE `{client.database}`")
-    client.close()
+    with own_database(warehouse_server, "lake") as own, closing(connect(own)) as client:
+        yield client
 
 
 @pytest.fixture

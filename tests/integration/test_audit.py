@@ -1,15 +1,14 @@
 """Every audit finds its kind of damage, names the place, and is silent before."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from uuid import uuid4
 
 import pyarrow as pa
 import pytest
 
 from clickhouse.client import Client, connect
-from clickhouse.migrate import migrate
 from clickhouse.queries import NEWEST_REPORT, Cut, committed_cuts
 from lake.archive import archive
 from lake.client import Lake
@@ -17,7 +16,7 @@ from lake.client import connect as connect_lake
 from streaming.archiving import as_records
 from streaming.sinks import WarehouseSink
 from tests.builders import INVENTORY_ID, SALES_ID, TOPIC_IDS, decoded, judged, moved, refused, sold
-from tests.fixtures.warehouse import WarehouseProcess
+from tests.fixtures.warehouse import WarehouseProcess, own_database
 from tillstream.audit import derived
 from tillstream.audit.archive import check_archive
 from tillstream.audit.coordinates import Coordinates, check_coordinates, check_identities, landed
@@ -43,16 +42,12 @@ ROWS = (
 def client(warehouse_server: WarehouseProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A warehouse with ROWS in it."""
     monkeypatch.setattr(derived, "_BETWEEN_LOOKS_S", 0.01)
-    settings = warehouse_server.settings(f"audit_{uuid4().hex[:12]}")
-    migrate(settings)
-    client = connect(settings)
-    sink = WarehouseSink(client)
-    sink.open()
-    sink.write(decoded(*ROWS), TOPIC_IDS, batch_id=0)
-    sink.close()
-    yield client
-    client.command(f"DROP DATABASE `{client.database}`")
-    client.close()
+    with own_database(warehouse_server, "audit") as own, closing(connect(own)) as client:
+        sink = WarehouseSink(client)
+        sink.open()
+        sink.write(decoded(*ROWS), TOPIC_IDS, batch_id=0)
+        sink.close()
+        yield client
 
 
 def damage(client: Client, statement: str) -> None:

@@ -4,18 +4,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from clickhouse.client import connect
-from clickhouse.migrate import migrate
 from producers.kafka_publisher import KafkaPublisher
 from producers.reader import read_records
-from producers.topics import ensure_topics, offset_ranges
+from producers.topics import offset_ranges
 from tests.contracts_suite.events import sale
-from tests.fixtures.kafka import KafkaBroker
-from tests.fixtures.warehouse import WarehouseProcess
+from tests.fixtures.warehouse import WarehouseProcess, own_database
 from tillstream.bench.bulk import BulkSender
 from tillstream.bench.dimensions import fill_dimensions
 from tillstream.bench.generators import Generators
@@ -40,19 +37,9 @@ CODEC = Codec(load_catalogue())
 
 
 @pytest.fixture
-def kafka(kafka_broker: KafkaBroker) -> KafkaSettings:
-    settings = KafkaSettings(bootstrap=kafka_broker.bootstrap)
-    ensure_topics(settings)
-    return settings
-
-
-@pytest.fixture
 def database(warehouse_server: WarehouseProcess) -> Iterator[WarehouseSettings]:
-    settings = warehouse_server.settings(f"bench_{uuid4().hex[:12]}")
-    migrate(settings)
-    yield settings
-    with closing(connect(settings, database="default")) as client:
-        client.command(f"DROP DATABASE {settings.database}")
+    with own_database(warehouse_server, "bench") as settings:
+        yield settings
 
 
 def ends(kafka: KafkaSettings) -> dict[tuple[str, int], int]:

@@ -18,7 +18,7 @@ from streaming.velocity import velocity
 from streaming.watch import StockWatch
 from tests.builders import TOPIC_IDS, decoded, judged, moved, sold
 from tests.fixtures.one_shard import CLUSTER, OneShard, connect_without_keeper
-from tests.fixtures.warehouse import WarehouseProcess
+from tests.fixtures.warehouse import WarehouseProcess, running
 from tests.integration.test_sink import ROWS, _failing, held, stored, write
 from tillstream.audit.derived import check_stock, check_windows
 from tillstream.errors import ServiceError
@@ -37,10 +37,8 @@ def in_process() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarehouseProcess]:
-    one = OneShard(tmp_path_factory.mktemp("one-shard"))
-    one.start()
-    yield one
-    one.stop()
+    with running(OneShard(tmp_path_factory.mktemp("one-shard"))) as one:
+        yield one
 
 
 def migrated(server: WarehouseProcess, database: str, *, cluster: str | None) -> WarehouseSettings:

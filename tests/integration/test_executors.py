@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pyarrow as pa
 import pytest
@@ -13,7 +14,6 @@ from pyspark.sql import DataFrame
 
 from clickhouse import queries
 from clickhouse.client import Client, connect
-from clickhouse.migrate import migrate
 from streaming import executors, landing
 from streaming.anomalies import AnomalyMarks
 from streaming.batch import Batch
@@ -26,7 +26,7 @@ from streaming.sinks import BatchReport, WarehouseSink
 from streaming.stock import Touched
 from tests.builders import TOPIC_IDS, decoded, judged, moved, sold, visited
 from tests.fixtures.kafka import KafkaBroker
-from tests.fixtures.warehouse import WarehouseProcess
+from tests.fixtures.warehouse import WarehouseProcess, own_database
 from tests.integration.test_sink import ROWS, emptied, held, stored
 from tillstream.audit.derived import check_stock, check_windows
 from tillstream.audit.digest import Digest
@@ -39,18 +39,15 @@ Row = Mapping[str, Any]
 
 
 @pytest.fixture(scope="module")
-def warehouse(warehouse_server: WarehouseProcess) -> WarehouseSettings:
-    settings = warehouse_server.settings(f"executors_{uuid4().hex[:12]}")
-    migrate(settings)
-    return settings
+def warehouse(warehouse_server: WarehouseProcess) -> Iterator[WarehouseSettings]:
+    with own_database(warehouse_server, "executors") as settings:
+        yield settings
 
 
 @pytest.fixture(scope="module")
 def database(warehouse: WarehouseSettings) -> Iterator[Client]:
-    client = connect(warehouse)
-    yield client
-    client.command(f"DROP DATABASE `{client.database}`")
-    client.close()
+    with closing(connect(warehouse)) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,9 @@ from pathlib import Path
 import pytest
 
 from producers.topics import TopicInspector, ensure_topics
-from tests.fixtures.kafka import KafkaBroker
+from tests.fixtures.kafka import KafkaBroker, running_broker
 from tillstream.contracts.topics import SOURCE_TOPICS, TOPIC_SPECS, Topic
-from tillstream.devstack.jars import kafka_classpath
-from tillstream.devstack.java import find_java
-from tillstream.devstack.kafka import Broker
-from tillstream.devstack.ports import free_port
-from tillstream.settings import KafkaSettings, load_settings
+from tillstream.settings import KafkaSettings
 
 pytestmark = pytest.mark.integration
 
@@ -20,20 +16,8 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[KafkaBroker]:
     """Other tests rely on the usual number of partitions."""
-    broker = KafkaBroker(
-        Broker(
-            home=tmp_path,
-            data=tmp_path / "kafka",
-            port=free_port(),
-            java=find_java().executable,
-            classpath=kafka_classpath(load_settings(home=tmp_path)),
-        )
-    )
-    try:
-        broker.start()
+    with running_broker(tmp_path / "broker") as broker:
         yield broker
-    finally:
-        broker.stop()
 
 
 def layout(kafka: KafkaSettings) -> dict[str, int]:

@@ -38,13 +38,6 @@ NOBODY = KafkaSettings(bootstrap="127.0.0.1:1")
 
 
 @pytest.fixture
-def kafka(kafka_broker: KafkaBroker) -> KafkaSettings:
-    settings = KafkaSettings(bootstrap=kafka_broker.bootstrap)
-    ensure_topics(settings)
-    return settings
-
-
-@pytest.fixture
 def bench(kafka: KafkaSettings) -> Bench:
     before = {place: end for place, (_, end) in offset_ranges(kafka, list(Topic)).items()}
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from clickhouse.client import connect
 from clickhouse.migrate import migrate
-from producers.topics import ensure_topics, offset_ranges
+from producers.topics import offset_ranges
 from simulators.complete_journey import expected_windows
 from simulators.ledger import read_ledgers
 from simulators.run import ReplayProgress
@@ -46,9 +46,7 @@ Ends = dict[tuple[str, int], int]
 
 
 @pytest.fixture
-def settings(tmp_path: Path, kafka_broker: "KafkaBroker") -> Settings:
-    kafka = KafkaSettings(bootstrap=kafka_broker.bootstrap)
-    ensure_topics(kafka)
+def settings(tmp_path: Path, kafka: KafkaSettings) -> Settings:
     return load_settings(home=tmp_path, cache=tmp_path / "cache", kafka=kafka, customer_key="key")
 
 

@@ -150,35 +150,41 @@ def test_only_an_administrator_applies_rules(guarded: SecureKafka, kafka_broker:
 
 Wrong = Callable[[SecureKafka, Path], KafkaSettings]
 
+
+def stream_with(**changes: object) -> Wrong:
+    """The stream's settings, but for `changes`."""
+    return lambda kafka, _: kafka.user(STREAM).model_copy(update=changes)
+
+
 # What is wrong -> what is said -> the setting that is named.
 REFUSALS: dict[str, tuple[Wrong, str, str]] = {
     "password": (
-        lambda kafka, _: kafka.user(STREAM).model_copy(update={"password": SecretStr("guess")}),
+        stream_with(password=SecretStr("guess")),
         "it refused user 'tillstream-stream': unknown, or another password",
         "TILLSTREAM_KAFKA__PASSWORD",
     ),
     "user": (
-        lambda kafka, _: kafka.user(STREAM).model_copy(update={"username": "ghost"}),
+        stream_with(username="ghost"),
         "it refused user 'ghost': unknown, or another password",
         "TILLSTREAM_KAFKA__USERNAME",
     ),
     "mechanism": (
-        lambda kafka, _: kafka.user(STREAM).model_copy(update={"sasl_mechanism": "PLAIN"}),
+        stream_with(sasl_mechanism="PLAIN"),
         "it does not take PLAIN, but SCRAM-SHA-512",
         "TILLSTREAM_KAFKA__SASL_MECHANISM",
     ),
     "host": (
-        lambda kafka, _: kafka.user(STREAM).model_copy(update={"bootstrap": "no.invalid:9093"}),
+        stream_with(bootstrap="no.invalid:9093"),
         "no machine is called no.invalid",
         "TILLSTREAM_KAFKA__BOOTSTRAP",
     ),
     "port": (
-        lambda kafka, _: kafka.user(STREAM).model_copy(update={"bootstrap": "127.0.0.1:1"}),
+        stream_with(bootstrap="127.0.0.1:1"),
         "connection refused",
         "TILLSTREAM_KAFKA__BOOTSTRAP",
     ),
     "address": (
-        lambda kafka, _: kafka.user(STREAM).model_copy(update={"bootstrap": "broker"}),
+        stream_with(bootstrap="broker"),
         "'broker' is not host:port",
         "TILLSTREAM_KAFKA__BOOTSTRAP",
     ),
@@ -224,7 +230,7 @@ REFUSALS: dict[str, tuple[Wrong, str, str]] = {
         "TILLSTREAM_KAFKA__CA_FILE",
     ),
     "no authority": (
-        lambda kafka, _: kafka.user(STREAM).model_copy(update={"ca_file": None}),
+        stream_with(ca_file=None),
         "its certificate is not trusted by the system",
         "TILLSTREAM_KAFKA__CA_FILE",
     ),

@@ -15,18 +15,16 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from clickhouse.client import Client, connect
-from clickhouse.migrate import migrate
 from clickhouse.queries import Cut
 from clickhouse.writer import insert
 from producers.kafka_publisher import KafkaPublisher
-from producers.topics import TopicInspector, ensure_topics
+from producers.topics import TopicInspector
 from streaming.observe import LagWatch
 from streaming.rows import LIVE, commit_rows
 from tests.builders import CODEC
 from tests.contracts_suite.events import EVENTS
-from tests.fixtures.kafka import KafkaBroker
 from tests.fixtures.platform import wait_for
-from tests.fixtures.warehouse import WarehouseProcess, free_port
+from tests.fixtures.warehouse import WarehouseProcess, free_port, own_database
 from tillstream.contracts.topics import Topic
 from tillstream.settings import KafkaSettings, Settings, WarehouseSettings, load_settings
 from tillstream.telemetry.stream import StreamMetrics
@@ -40,19 +38,14 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def warehouse(warehouse_server: WarehouseProcess) -> Iterator[WarehouseSettings]:
-    settings = warehouse_server.settings(f"seeing_{uuid.uuid4().hex[:12]}")
-    migrate(settings)
-    yield settings
-    with closing(connect(settings)) as client:
-        client.command(f"DROP DATABASE `{settings.database}`")
+    with own_database(warehouse_server, "seeing") as settings:
+        yield settings
 
 
 @pytest.fixture
 def platform_settings(
-    kafka_broker: KafkaBroker, warehouse: WarehouseSettings, tmp_path: Path
+    kafka: KafkaSettings, warehouse: WarehouseSettings, tmp_path: Path
 ) -> Settings:
-    kafka = KafkaSettings(bootstrap=kafka_broker.bootstrap)
-    ensure_topics(kafka)
     return load_settings(home=tmp_path, kafka=kafka, warehouse=warehouse)
 
 

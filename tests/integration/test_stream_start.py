@@ -1,36 +1,32 @@
 """What a query of the stream needs before it starts, and what it leaves behind at once."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pytest
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
 from clickhouse.client import Client, connect
-from clickhouse.migrate import migrate
 from clickhouse.queries import Cut
 from producers.topics import TopicInspector
 from streaming.jobs import Destination, KafkaJob, Source
 from streaming.schemas import Rules
+from tests.fixtures.warehouse import WarehouseProcess, own_database
 from tillstream.cli.main import app
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ServiceError
 from tillstream.settings import KafkaSettings, WarehouseSettings
 
-if TYPE_CHECKING:
-    from tests.fixtures.warehouse import WarehouseProcess
-
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def warehouse(warehouse_server: "WarehouseProcess") -> WarehouseSettings:
-    settings = warehouse_server.settings(f"start_{uuid.uuid4().hex}")
-    migrate(settings)
-    return settings
+def warehouse(warehouse_server: WarehouseProcess) -> Iterator[WarehouseSettings]:
+    with own_database(warehouse_server, "start") as settings:
+        yield settings
 
 
 class _WithoutPrices:

@@ -1,16 +1,19 @@
 """What the benchmarks compute from what they see."""
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
-from typer import Typer
+from typer import Exit, Typer
 from typer.testing import CliRunner
 
 from streaming.run import log_batch
@@ -28,15 +31,16 @@ from tillstream.bench.scratch import scratch_home, scratch_settings
 from tillstream.bench.spread import Spread, spread
 from tillstream.bench.usage import Sampler, Usage
 from tillstream.bench.ways import Way, Workload, extra_tables, stored_windows
-from tillstream.bench.week import WeekRun, as_dict
+from tillstream.bench.week import Phase, WeekRun
 from tillstream.bench.windows import DrainRun, mean_durations
 from tillstream.cli import bench
+from tillstream.cli.bench_session import measure_runs
 from tillstream.cli.bench_view import week_table, windows_tables
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.codec import Codec
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ConfigError
-from tillstream.settings import LakeSettings, load_settings
+from tillstream.settings import LakeSettings, Settings, load_settings
 
 START_MS = 1_700_000_000_000
 
@@ -57,6 +61,8 @@ WEEK = WeekRun(
     batch_steps_s={"judge": 0.5},
     usage={"kafka": Usage(4.0, 300.0, "PSS")},
 )
+
+WRONG_WEEK = replace(WEEK, clean=False, findings=("a row is missing",))
 
 DRAIN = DrainRun(
     workload=Workload.SPREAD,
@@ -98,7 +104,7 @@ def test_a_step_is_averaged_over_the_batches_that_have_it() -> None:
 
 
 def test_rates_of_a_week_count_until_the_slower_of_warehouse_and_lake() -> None:
-    told = as_dict(WEEK)
+    told = WEEK.as_dict()
     assert told["events_per_s"] == 4_500
     assert told["live_events_per_s"] == 5_000
     assert told["usage"] == {"kafka": {"cpu_s": 4.0, "peak_mib": 300.0, "memory": "PSS"}}
@@ -185,11 +191,11 @@ def test_usage_counts_cpu_and_memory_of_a_process_and_its_child() -> None:
     root = subprocess.Popen([sys.executable, "-c", f"{child}; input()"], stdin=subprocess.PIPE)
     try:
         with Sampler({"one": root.pid}) as sampler:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             while sampler.usage()["one"].cpu_s < 0.3 and time.monotonic() < deadline:
                 time.sleep(0.05)
     finally:
-        root.communicate(b"\n", timeout=20)
+        root.communicate(b"\n", timeout=120)
     usage = sampler.usage()["one"]
     assert 0.3 <= usage.cpu_s < 5
     assert usage.peak_mib > 38
@@ -229,6 +235,58 @@ def test_a_scratch_home_keeps_the_streams_settings(tmp_path: Path) -> None:
     own = scratch_settings(base, tmp_path / "own", lake_trigger_s=5.0)
     assert (own.stream.max_offsets_per_trigger, own.stream.lake_trigger_s) == (7, 5.0)
     assert own.home == tmp_path / "own"
+
+
+@pytest.mark.parametrize(("second_counts", "code"), [(True, 0), (False, 5)])
+def test_runs_have_homes_of_their_own_and_the_exit_code_says_whether_all_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], second_counts: bool, code: int
+) -> None:
+    homes: list[Path] = []
+
+    def measure(own: Settings, on_phase: Callable[[Phase], None]) -> WeekRun:
+        on_phase(Phase("measuring", 0.5))
+        assert own.home.is_dir()
+        assert own.stream.lake_trigger_s == 7.0
+        homes.append(own.home)
+        return WEEK if len(homes) == 1 or second_counts else WRONG_WEEK
+
+    with pytest.raises(Exit) as ended:
+        measure_runs(
+            load_settings(home=tmp_path),
+            measure,
+            runs=2,
+            table=week_table,
+            tell=WeekRun.as_dict,
+            as_json=True,
+            lake_trigger_s=7.0,
+        )
+    assert ended.value.exit_code == code
+    told = json.loads(capsys.readouterr().out)
+    assert [run["clean"] for run in told["runs"]] == [True, second_counts]
+    assert told["clean"] is second_counts
+    assert told["runs"][0]["events_per_s"] == 4_500
+    assert len({tmp_path, *homes}) == 3
+    assert not any(home.exists() for home in homes)
+
+
+def test_people_are_told_what_is_wrong_with_a_run_and_where_it_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(Exit):
+        measure_runs(
+            load_settings(home=tmp_path / "user"),
+            lambda _own, _on_phase: WRONG_WEEK,
+            runs=1,
+            table=week_table,
+            tell=WeekRun.as_dict,
+            as_json=False,
+            keep=True,
+        )
+    told = "".join(capsys.readouterr().out.split())  # lines break where a narrow terminal ends
+    (kept,) = tmp_path.glob("tillstream-bench-*")
+    assert f"run1:{kept}" in told
+    assert "run1doesnotcount:arowismissing" in told
 
 
 def test_help_names_both_measurements() -> None:

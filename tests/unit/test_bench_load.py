@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -195,16 +196,19 @@ def test_facts_and_windows_alone_are_measured_without_deduplication() -> None:
 # --- probes
 
 
-def seen(kind: str, number: int, at_ms: int = 0) -> dict[str, Any]:
+def seen(kind: str, number: int, *, at_ms: int = 0, seen_ms: int = 0) -> dict[str, Any]:
     store, product = f"Q{number % 6:03}", f"P{number // 6:05}"
-    return {"kind": kind, "store_id": store, "product_id": product, "at_ms": str(at_ms)}
+    times = {"at_ms": str(at_ms), "seen_ms": str(seen_ms)}
+    return {"kind": kind, "store_id": store, "product_id": product, **times}
 
 
-def test_latency_is_from_the_events_own_time_to_the_first_answer_that_holds_it() -> None:
+def test_latency_is_from_the_events_own_time_to_the_first_insert_of_what_follows() -> None:
+    fact, window = seen("fact", 7, at_ms=1_000, seen_ms=1_400), seen("window", 7, seen_ms=1_300)
+    again = seen("fact", 7, at_ms=1_000, seen_ms=8_000)  # inserted once more after a restart
     probes = Probes()
-    probes.note([seen("window", 7)], now_ms=1_300)  # before its fact is seen
-    probes.note([seen("fact", 7, at_ms=1_000)], now_ms=1_400)
-    probes.note([seen("fact", 7, at_ms=1_000), seen("window", 7)], now_ms=9_000)
+    probes.note([window], now_ms=2_000)  # before its fact is seen
+    probes.note([fact], now_ms=3_000)
+    probes.note([fact, window, again], now_ms=9_000)
     assert probes.latencies_ms(Kind.FACT, from_ms=0, to_ms=5_000) == [400]
     assert probes.latencies_ms(Kind.WINDOW, from_ms=1_000, to_ms=1_001) == [300]
     assert probes.latencies_ms(Kind.FACT, from_ms=1_001, to_ms=5_000) == []
@@ -246,10 +250,9 @@ def test_complete_probes_are_no_longer_asked_for() -> None:
 def test_a_probe_whose_fact_comes_late_is_still_looked_for_until_it_is_given_up() -> None:
     probes = Probes()
     rest = [seen(kind, number, at_ms=1) for kind in Kind for number in range(1, 6)]
-    asked = _Asked([seen("fact", 0, at_ms=1), *rest])
+    seen_ms = time.time_ns() // 1_000_000
+    asked = _Asked([seen("fact", 0, at_ms=1, seen_ms=seen_ms), *rest])
     probes.look(asked)  # type: ignore[arg-type]
-    seen_ms = probes.latencies_ms(Kind.FACT, from_ms=0, to_ms=2)[0] + 1
-    assert seen_ms > 120_000
     probes.look(asked)  # type: ignore[arg-type]
     probes.note([], now_ms=seen_ms + 121_000)
     probes.look(asked)  # type: ignore[arg-type]
@@ -403,7 +406,6 @@ def test_latency_outage_and_query_tables_hold_their_figures() -> None:
         seconds=60.0,
         probes=1_200,
         latency_ms={"fact": one},
-        look_ms=one,
         max_lag=5_000,
         batches_per_s=7.5,
         peak_mib=3_000.0,

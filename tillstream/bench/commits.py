@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self
 
 from tillstream.bench.reading import Poller, Reader
@@ -125,10 +124,5 @@ class CommitWatch:
         self._poller.__enter__()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._poller.__exit__(exc_type, exc, traceback)
+    def __exit__(self, *exc: object) -> None:
+        self._poller.__exit__(*exc)

@@ -35,7 +35,6 @@ class LatencyRun:
     seconds: float
     probes: int
     latency_ms: dict[str, Percentiles]
-    look_ms: Percentiles
     max_lag: int
     batches_per_s: float
     peak_mib: float
@@ -166,7 +165,6 @@ def measure_latency(
         with Poller(loaded.settings.warehouse, probes.look, period_s=LOOK_S) as poller:
             whole = warmup_s + seconds
             loaded.warm_up(warmup_s, each=lambda s: on_phase(Phase("warming up", s / whole)))
-            probes.look_ms.clear()
             slicer = _Slicer(loaded, probes, series)
             began = _Mark.now(loaded)
 
@@ -187,8 +185,6 @@ def measure_latency(
         ]
         span_s = ended.at_s - began.at_s
         found = {kind: _between(probes, kind, began.at_s, ended.at_s) for kind in Kind}
-        looks = percentiles(probes.look_ms)
-        assert looks is not None
         batches, _ = batches_between(loaded.commits.points(), began.at_s, ended.at_s)
         return LatencyRun(
             clean=not findings,
@@ -198,7 +194,6 @@ def measure_latency(
             seconds=round(span_s, 1),
             probes=max((one.count for one in found.values() if one), default=0),
             latency_ms={kind.value: one for kind, one in found.items() if one},
-            look_ms=looks,
             max_lag=slicer.max_lag,
             batches_per_s=round(batches / span_s, 2),
             peak_mib=loaded.sampler.peak_mib(),

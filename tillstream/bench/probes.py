@@ -89,22 +89,19 @@ class Probes:
         self._sent_ms: dict[int, int] = {}
         self._seen_ms: dict[Kind, dict[int, int]] = {kind: {} for kind in Kind}
         self._floor = 0
-        self.look_ms: list[float] = []
 
     def look(self, reader: Reader) -> None:
-        began = time.perf_counter()
         rows = reader.rows(_LOOK, floor=_product(self._floor))
-        self.look_ms.append((time.perf_counter() - began) * 1000)
         self.note(rows, now_ms=time.time_ns() // 1_000_000)
 
     def note(self, rows: Iterable[Mapping[str, Any]], *, now_ms: int) -> None:
-        """Rows of (kind, store_id, product_id, at_ms) that an answer arriving at `now_ms` held."""
+        """Rows of (kind, store_id, product_id, at_ms, seen_ms) that were read at `now_ms`."""
         for row in rows:
             number = _number(row["store_id"], row["product_id"])
             kind = Kind(row["kind"])
             if kind is Kind.FACT:
                 self._sent_ms.setdefault(number, int(row["at_ms"]))
-            self._seen_ms[kind].setdefault(number, int(row.get("seen_ms", now_ms)))
+            self._seen_ms[kind].setdefault(number, int(row["seen_ms"]))
         while self._is_over(self._floor, now_ms):
             self._floor += 1
 

@@ -16,9 +16,8 @@ from simulators.run import ReplayProgress, ReplayReport
 from tillstream.audit.verify import Parts, progress, verify
 from tillstream.bench.batches import mean_steps, parse_batches
 from tillstream.bench.machine import load_average
+from tillstream.bench.running import pids, stream_log
 from tillstream.bench.usage import Sampler, Usage
-from tillstream.devstack import process
-from tillstream.devstack.parts import Part
 from tillstream.devstack.stack import Event, Stack
 from tillstream.errors import ServiceError
 from tillstream.settings import Settings
@@ -83,6 +82,14 @@ class WeekRun:
     def live_events_per_s(self) -> float:
         """Until the warehouse holds everything."""
         return self.events / self.live_s
+
+    def as_dict(self) -> dict[str, Any]:
+        """For scripts: every field, and the derived rates."""
+        return {
+            **asdict(self),
+            "events_per_s": round(self.events_per_s),
+            "live_events_per_s": round(self.live_events_per_s),
+        }
 
 
 @dataclass(slots=True)
@@ -156,7 +163,7 @@ def measure_week(
         wiring.open_parts(ready) as parts,
         closing(connect(ready.warehouse)) as client,
     ):
-        with Sampler(_pids(settings.home)) as sampler:
+        with Sampler(pids(settings.home)) as sampler:
             thread.start()
             marks = _watch(publishing, parts, client, on_phase)
         report = publishing.report
@@ -169,8 +176,7 @@ def measure_week(
         audit = verify(parts, ledger=read_ledgers([ledger]))
         verify_s = time.monotonic() - began
 
-    log = process.log_file(settings.home, Part.STREAM).read_text(encoding="utf-8")
-    batches = parse_batches(log.splitlines())
+    batches = parse_batches(stream_log(settings.home))
     assert marks.fact_s is not None and marks.live_s is not None and marks.lake_s is not None
     return WeekRun(
         clean=audit.clean,
@@ -205,11 +211,6 @@ def _start(
 
     ready = Stack(settings, report=note).up(provision=provision)
     return time.monotonic() - began, by_step, ready
-
-
-def _pids(home: Path) -> dict[str, int]:
-    found = {part.value: process.running(part, home=home) for part in Part}
-    return {name: managed.pid for name, managed in found.items() if managed is not None}
 
 
 def _watch(
@@ -258,12 +259,3 @@ def _any(client: Client, sql: str) -> bool:
 
 def _total(report: ReplayReport | None) -> int:
     return report.published if report else 0
-
-
-def as_dict(run: WeekRun) -> dict[str, Any]:
-    """For scripts: every field, and the derived rates."""
-    return {
-        **asdict(run),
-        "events_per_s": round(run.events_per_s),
-        "live_events_per_s": round(run.live_events_per_s),
-    }

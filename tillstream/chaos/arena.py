@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -132,14 +133,15 @@ def arena(
     """Everything ready to be started in `home`; at the end it is stopped and unmounted."""
     with ExitStack() as stack:
         proxies = stack.enter_context(Proxies())
+        ports = _free_ports()
         lake = None
         if minio is not None:
-            lake = LakeServer(home, home / DISKS[Target.LAKE], minio, free_port())
-        control, warehouse_port = _control_settings(base, home, proxies, lake, deduplicate)
+            lake = LakeServer(home, home / DISKS[Target.LAKE], minio, next(ports))
+        control, warehouse_port = _control_settings(base, home, proxies, lake, deduplicate, ports)
         found = Arena(control, wiring, proxies, lake)
-        proxies.open(Target.STREAM_TO_WAREHOUSE, port=free_port(), upstream=warehouse_port)
+        proxies.open(Target.STREAM_TO_WAREHOUSE, port=next(ports), upstream=warehouse_port)
         if lake is not None:
-            proxies.open(Target.STREAM_TO_LAKE, port=free_port(), upstream=lake.port)
+            proxies.open(Target.STREAM_TO_LAKE, port=next(ports), upstream=lake.port)
         try:
             for target in disks:
                 found.disks[target] = Disk.mount(home / DISKS[target])
@@ -151,8 +153,21 @@ def arena(
         yield found
 
 
+def _free_ports() -> Iterator[int]:
+    """No two alike: they are chosen long before somebody listens on them."""
+    chosen: set[int] = set()
+    while True:
+        chosen.add(port := free_port(avoid=chosen))
+        yield port
+
+
 def _control_settings(
-    base: Settings, home: Path, proxies: Proxies, lake: LakeServer | None, deduplicate: bool
+    base: Settings,
+    home: Path,
+    proxies: Proxies,
+    lake: LakeServer | None,
+    deduplicate: bool,
+    ports: Iterator[int],
 ) -> tuple[Settings, int]:
     """Settings that reach every part directly, made before the home has a file of its own."""
     if base.lake.url is not None:
@@ -160,10 +175,8 @@ def _control_settings(
             f"chaos writes to a lake of its own, but the lake is set to {base.lake.url}",
             hint="unset TILLSTREAM_LAKE__URL for it",
         )
-    ports: set[int] = set()
-    for _ in range(7):
-        ports.add(free_port(avoid=ports))
-    broker, controller, for_stream, for_producers, warehouse, front_stream, front_producers = ports
+    broker, controller, for_stream, for_producers, warehouse = islice(ports, 5)
+    front_stream, front_producers = islice(ports, 2)
     proxies.open(Target.STREAM_TO_KAFKA, port=front_stream, upstream=for_stream)
     proxies.open(Target.PRODUCER_TO_KAFKA, port=front_producers, upstream=for_producers)
     # A listener for each proxy: a client comes back to the address that its listener advertises.

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -12,7 +12,7 @@ from tillstream.cli.bench_session import (
     DAMAGED,
     Json,
     Runs,
-    numbered,
+    measure_runs,
     progress,
     provision,
     this_machine,
@@ -22,7 +22,8 @@ from tillstream.errors import ConfigError
 from tillstream.settings import Settings
 
 if TYPE_CHECKING:
-    from tillstream.bench.week import WeekRun, Wiring
+    from tillstream.bench.week import Wiring
+    from tillstream.cli.bench_session import OnPhase
 
 # Often enough to wait for; the usual half minute would hide how long archiving takes.
 _LAKE_TRIGGER_S = 5.0
@@ -112,31 +113,29 @@ def windows(
     raise typer.Exit(0 if correct else DAMAGED)
 
 
-def _measure_weeks(settings: Settings, *, start: str, days: int, runs: int, as_json: bool) -> None:
-    from tillstream.bench.scratch import scratch_home, scratch_settings
-    from tillstream.bench.week import as_dict, measure_week
+def _measure_weeks(
+    settings: Settings, *, start: str, days: int, runs: int, as_json: bool
+) -> NoReturn:
+    from tillstream.bench.week import WeekRun, measure_week
     from tillstream.cli.bench_view import week_table
     from tillstream.cli.replay import plan_replay
 
-    machine = this_machine(as_json)
     wiring = _wiring()
-    found: list[WeekRun] = []
-    with progress(as_json) as show:
-        for number in range(1, runs + 1):
-            show_run = numbered(show, f"run {number} of {runs}")
-            with scratch_home("tillstream-bench-") as home:
-                own = scratch_settings(settings, home, lake_trigger_s=_LAKE_TRIGGER_S)
-                inputs = plan_replay(own, start=_day(start), days=days)
-                found.append(measure_week(own, inputs, wiring, on_phase=show_run))
-    clean = all(run.clean for run in found)
-    if as_json:
-        emit_json({"machine": asdict(machine), "clean": clean, "runs": [as_dict(r) for r in found]})
-    else:
-        console.print(week_table(found))
-        for number, run in enumerate(found, start=1):
-            for finding in () if run.clean else run.findings:
-                console.print(f"[bold red]run {number} does not count[/]: {finding}")
-    raise typer.Exit(0 if clean else DAMAGED)
+    first = _day(start)
+
+    def measure(own: Settings, on_phase: "OnPhase") -> WeekRun:
+        inputs = plan_replay(own, start=first, days=days)
+        return measure_week(own, inputs, wiring, on_phase=on_phase)
+
+    measure_runs(
+        settings,
+        measure,
+        runs=runs,
+        table=week_table,
+        tell=WeekRun.as_dict,
+        as_json=as_json,
+        lake_trigger_s=_LAKE_TRIGGER_S,
+    )
 
 
 def _wiring() -> "Wiring":

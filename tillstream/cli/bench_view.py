@@ -1,54 +1,53 @@
 """How measurements look."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from rich.table import Table
 
 from tillstream.bench.spread import Spread, spread
+from tillstream.bench.usage import Usage
 from tillstream.bench.ways import Way
 from tillstream.bench.week import WeekRun
 from tillstream.bench.windows import DrainRun
 
-_Figure = Callable[[WeekRun], float | None]
 
-_SECONDS: tuple[tuple[str, _Figure], ...] = (
-    ("start-up (services and tables)", lambda run: run.start_s),
-    ("dimensions", lambda run: run.dimensions_s),
-    ("first fact", lambda run: run.first_fact_s),
-    ("first alert", lambda run: run.first_alert_s),
-    ("published", lambda run: run.publish_s),
-    ("warehouse holds everything", lambda run: run.live_s),
-    ("lake holds everything", lambda run: run.lake_s),
-    ("verify", lambda run: run.verify_s),
-)
+class _Loaded(Protocol):
+    @property
+    def load_average(self) -> float: ...
+
+
+class _Run(_Loaded, Protocol):
+    @property
+    def clean(self) -> bool: ...
 
 
 def week_table(runs: Sequence[WeekRun]) -> Table:
     """Only clean runs are in the figures."""
     clean = [run for run in runs if run.clean]
-    loads = " ".join(f"{run.load_average:g}" for run in runs)
-    table = spread_table(
-        f"{len(clean)} of {len(runs)} runs count; load average before each: {loads}"
+    table = runs_table(runs)
+    seconds: tuple[tuple[str, list[float | None]], ...] = (
+        ("start-up (services and tables)", [run.start_s for run in clean]),
+        ("dimensions", [run.dimensions_s for run in clean]),
+        ("first fact", [run.first_fact_s for run in clean]),
+        ("first alert", [run.first_alert_s for run in clean]),
+        ("published", [run.publish_s for run in clean]),
+        ("warehouse holds everything", [run.live_s for run in clean]),
+        ("lake holds everything", [run.lake_s for run in clean]),
+        ("verify", [run.verify_s for run in clean]),
     )
-    for name, figure in _SECONDS:
-        add_spread(table, name, spread([figure(run) for run in clean]), "{:.1f}", "s")
-    whole = spread([run.events_per_s for run in clean])
-    add_spread(table, "events, whole chain", whole, "{:,.0f}", "/s")
-    live = spread([run.live_events_per_s for run in clean])
-    add_spread(table, "events, warehouse", live, "{:,.0f}", "/s")
+    for name, values in seconds:
+        add_figure(table, name, values, "{:.1f}", "s")
+    whole = [run.events_per_s for run in clean]
+    add_figure(table, "events, whole chain", whole, "{:,.0f}", "/s")
+    live = [run.live_events_per_s for run in clean]
+    add_figure(table, "events, warehouse", live, "{:,.0f}", "/s")
     table.add_section()
-    for service in clean[0].usage if clean else ():
-        used = [run.usage[service] for run in clean]
-        add_spread(table, f"{service} CPU", spread([one.cpu_s for one in used]), "{:.1f}", "s")
-        peak = spread([one.peak_mib for one in used])
-        add_spread(table, f"{service} peak memory ({used[0].memory})", peak, "{:,.0f}", "MiB")
+    add_usage(table, [run.usage for run in clean])
     table.add_section()
-    add_spread(
-        table, "live batches", spread([float(run.batches) or None for run in clean]), "{:.0f}", ""
-    )
-    for step in dict.fromkeys(step for run in clean for step in run.batch_steps_s):
-        mean = spread([run.batch_steps_s.get(step) for run in clean])
-        add_spread(table, f"mean batch: {step}", mean, "{:.3f}", "s")
+    batches = [float(run.batches) or None for run in clean]
+    add_figure(table, "live batches", batches, "{:.0f}", "")
+    add_means(table, "mean batch: {}", [run.batch_steps_s for run in clean], "{:.3f}", "s")
     return table
 
 
@@ -61,13 +60,9 @@ def windows_tables(runs: Sequence[DrainRun]) -> list[Table]:
 
 
 def _windows_table(runs: Sequence[DrainRun]) -> Table:
-    loads = " ".join(f"{run.load_average:g}" for run in runs)
-    table = Table(
-        box=None,
-        title=f"{runs[0].workload}: {runs[0].events:,} lines, {runs[0].windows:,} windows; "
-        f"load average before each run: {loads}",
-        title_justify="left",
-        title_style="dim",
+    table = _table(
+        f"{runs[0].workload}: {runs[0].events:,} lines, {runs[0].windows:,} windows; "
+        f"load average before each run: {_loads(runs)}"
     )
     table.add_column("way")
     headings = ("steady/s", "of partials", "with start/s", "Spark CPU s", "Spark MiB", "wrong")
@@ -100,9 +95,12 @@ def _range(found: Spread | None) -> str:
     return f"{found.median:,.0f} ({found.min:,.0f}–{found.max:,.0f})"
 
 
-def spread_table(title: str) -> Table:
-    """A table of figures with their smallest, middle and largest value."""
-    table = Table(box=None, title=title, title_justify="left", title_style="dim")
+def runs_table(runs: Sequence[_Run], measured: str = "") -> Table:
+    """An empty table of figures with their smallest, middle and largest value. Its title says what
+    was measured, how many runs count, and how busy the machine was before each."""
+    count = f"{sum(run.clean for run in runs)} of {len(runs)} runs count"
+    said = (measured, count, f"load average before each: {_loads(runs)}")
+    table = _table("; ".join(filter(None, said)))
     table.add_column("")
     for heading in ("min", "median", "max"):
         table.add_column(heading, justify="right")
@@ -110,9 +108,38 @@ def spread_table(title: str) -> Table:
     return table
 
 
-def add_spread(table: Table, name: str, found: Spread | None, shape: str, unit: str) -> None:
+def add_figure(
+    table: Table, name: str, values: Sequence[float | None], shape: str, unit: str
+) -> None:
+    """A row of one figure over the runs that count, each number in `shape`."""
+    found = spread(values)
     if found is None:
         table.add_row(name, "–", "–", "–", unit)
         return
     shown = (shape.format(value) for value in (found.min, found.median, found.max))
     table.add_row(name, *shown, unit)
+
+
+def add_means(
+    table: Table, name: str, runs: Sequence[Mapping[str, float]], shape: str, unit: str
+) -> None:
+    """A row for each key that any run has, put into `name`."""
+    for key in dict.fromkeys(key for run in runs for key in run):
+        add_figure(table, name.format(key), [run.get(key) for run in runs], shape, unit)
+
+
+def add_usage(table: Table, runs: Sequence[Mapping[str, Usage]]) -> None:
+    """What each service took in each run."""
+    for service in runs[0] if runs else ():
+        used = [run[service] for run in runs]
+        add_figure(table, f"{service} CPU", [one.cpu_s for one in used], "{:,.1f}", "s")
+        peak = [one.peak_mib for one in used]
+        add_figure(table, f"{service} peak memory ({used[0].memory})", peak, "{:,.0f}", "MiB")
+
+
+def _table(title: str) -> Table:
+    return Table(box=None, title=title, title_justify="left", title_style="dim")
+
+
+def _loads(runs: Sequence[_Loaded]) -> str:
+    return " ".join(f"{run.load_average:g}" for run in runs)
