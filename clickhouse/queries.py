@@ -1,6 +1,6 @@
 """Typed reads and repairs that the stream needs. Keys travel as external data, not as SQL text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ from clickhouse_connect.driver.external import ExternalData
 
 from clickhouse.client import ClickHouseError, Client
 from clickhouse.failures import failed
+from tillstream.errors import ServiceError
 
 FACT_TABLES = ("fact_sales", "fact_inventory", "price_changes", "customer_events")
 # Looking up fewer is so little work that sharing it among threads costs more.
@@ -74,8 +75,20 @@ def command(client: Client, sql: str, *, keys: tuple[pa.Table, str] | None = Non
         raise failed("statement", exc) from exc
 
 
+_EVENT = pa.schema(
+    [
+        ("event_key", pa.binary()),
+        ("topic_id", pa.string()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+    ]
+)
+
+
 def find_events(client: Client, event_keys: pa.Array) -> pa.Table:
     """(event_key, topic_id, partition, offset) of those of `event_keys` that are stored."""
+    if len(event_keys) == 0:
+        return _EVENT.empty_table()
     keys = pa.table({"event_key": event_keys.cast(pa.binary(16))})
     return select(
         client,
@@ -83,16 +96,23 @@ def find_events(client: Client, event_keys: pa.Array) -> pa.Table:
         " argMin(partition, arrival) AS partition, argMin(offset, arrival) AS offset"
         " FROM event_index WHERE event_key IN keys GROUP BY event_key",
         keys=(keys, "event_key FixedString(16)"),
-    ).cast(
-        pa.schema(
-            [
-                ("event_key", pa.binary()),
-                ("topic_id", pa.string()),
-                ("partition", pa.int32()),
-                ("offset", pa.int64()),
-            ]
-        )
-    )
+    ).cast(_EVENT)
+
+
+def event_keys(client: Client, *, at_most: int) -> Iterator[pa.Array]:
+    """The keys of all stored events, some thousands at a time. Raises ServiceError when there are
+    more than `at_most`, before the first."""
+    try:
+        count = int(client.query("SELECT count() FROM event_index").result_rows[0][0])
+        if count > at_most:
+            raise ServiceError(f"the warehouse holds {count:,} events")
+        settings = {"max_threads": 1, "priority": 2}
+        sql = "SELECT event_key FROM event_index"
+        with client.query_arrow_stream(sql, settings=settings) as batches:
+            for batch in batches:
+                yield batch["event_key"]
+    except (ClickHouseError, OSError) as exc:
+        raise failed("query", exc) from exc
 
 
 def highest_offsets(client: Client) -> dict[tuple[str, int], int]:

@@ -41,5 +41,10 @@ def require_writer(client: Client, token: int) -> None:
 
 
 def _current(client: Client) -> int | None:
-    cuts = queries.committed_cuts(client, WRITER)
-    return cuts[0].next_offset if cuts else None
+    rows = queries.select(
+        client,
+        "SELECT max(next_offset) AS token, count() AS n FROM stream_commits"
+        " WHERE query = {writer:String}",
+        parameters={"writer": WRITER},
+    ).to_pylist()[0]
+    return int(rows["token"]) if rows["n"] else None

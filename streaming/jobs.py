@@ -40,6 +40,8 @@ log = logging.getLogger("tillstream.stream")
 
 # A gap of the lake is read from Kafka in pieces of this many records.
 GAP_RECORDS = 250_000
+# A batch of this many records says that the stream is catching up rather than keeping up.
+_CATCHING_UP = 20_000
 
 
 def source_schemas(catalogue: Catalogue) -> Schemas:
@@ -201,7 +203,8 @@ class Source:
 
 class DriverDestination(Destination):
     """Gathers each batch on the driver: the quickest way as long as one process can hold and send
-    it. The warehouse is written while Spark decodes the next batch."""
+    it. When much waits, the warehouse is written while Spark decodes the next batch. A small batch
+    is stored first: sharing the cores with its successor would make both late."""
 
     def __init__(
         self,
@@ -236,6 +239,8 @@ class DriverDestination(Destination):
             self._archiver.put(decoded, ids)
         clock.lap("archive")
         self._lane.put(_Decoded(decoded, ids, batch_id, clock))
+        if decoded.num_rows < _CATCHING_UP:
+            self._lane.settle()
 
     def settle(self) -> None:
         self._lane.settle()

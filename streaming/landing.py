@@ -19,6 +19,7 @@ from clickhouse.client import Client
 from clickhouse.writer import insert
 from streaming.batch import Batch, OffsetRange, sale_lines, with_topic_ids, without_stored
 from streaming.enrich import Dimensions, enriched
+from streaming.known import KnownEvents
 from streaming.recovery import stored_in
 from streaming.rows import (
     SECONDS,
@@ -67,6 +68,7 @@ class Landing:
         client: Client,
         *,
         deduplicate: bool = True,
+        known: KnownEvents | None = None,
         high_water: HighWater | None = None,
         before_inserts: Callable[[], None] = lambda: None,
     ) -> None:
@@ -77,9 +79,18 @@ class Landing:
         self.dimensions = Dimensions.empty()
         self._client = client
         self._deduplicate = deduplicate
+        self._known = known
         self._dimensions_at = float("-inf")
         self._unknown = pa.array([], pa.string())
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="insert")
+
+    def open(self, high_water: HighWater, dimensions: Dimensions) -> None:
+        """What the warehouse held when it was recovered. `high_water`: a batch that begins at or
+        below it asks what is stored already."""
+        self.high_water = high_water
+        self.dimensions = dimensions
+        if self._known:
+            self._known.open(high_water)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
@@ -87,16 +98,21 @@ class Landing:
     def land(self, decoded: pa.Table, ids: Mapping[str, uuid.UUID]) -> Landed:
         """Store decoded records whose topics have the UUIDs `ids`."""
         clock = Stopwatch()
+        still_writer = self._pool.submit(self.before_inserts)
         batch = Batch.of(
             with_topic_ids(decoded, ids), lookup=self._find if self._deduplicate else None
         )
+        if self._known:
+            self._known.judged(batch.ranges)
         clock.lap("judge")
         fresh, suffix = self._not_stored_yet(batch)
         self.refresh_dimensions(fresh.winners)
         winners = enriched(fresh.winners, self.dimensions)
         clock.lap("enrich")
+        still_writer.result()
         self._run(self._landings(fresh, winners, suffix))
         clock.lap("facts")
+        self.before_inserts()
         self._run(self._derived(batch.ranges, winners, suffix))
         clock.lap("derived")
         return Landed(batch, clock.seconds)
@@ -114,6 +130,8 @@ class Landing:
             self._dimensions_at = time.monotonic()
 
     def _find(self, event_keys: pa.Array) -> pa.Table:
+        if self._known:
+            return self._known.find(event_keys)
         return queries.find_events(self._client, event_keys)
 
     def _not_stored_yet(self, batch: Batch) -> tuple[Batch, str]:
@@ -171,7 +189,6 @@ class Landing:
 
     def _run(self, tasks: list[Callable[[], int]]) -> None:
         """All at once; waits for every one, so that none is under way when an error is raised."""
-        self.before_inserts()
         futures: list[Future[int]] = [self._pool.submit(task) for task in tasks]
         failures = [error for future in futures if (error := future.exception())]
         if failures:

@@ -5,6 +5,7 @@ It is the live path with another beginning: the same decoding, the same sink, no
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ from streaming.session import spark_session
 from streaming.sinks import BatchReport, WarehouseSink
 from streaming.watch import StockWatch
 from tillstream.contracts.catalogue import load_catalogue
-from tillstream.contracts.topics import SOURCE_TOPICS
+from tillstream.contracts.topics import HISTORY_PREFIX, SOURCE_TOPICS
 from tillstream.errors import ConfigError
 from tillstream.settings import Settings
 
@@ -94,8 +95,9 @@ def rebuild_from_lake(
         spark.stop()
 
 
-def by_incarnation(records: pa.Table) -> Iterator[tuple[pa.Table, dict[str, UUID]]]:
-    """Split records so that each part holds one incarnation of each topic, older ones first."""
+def by_incarnation(records: pa.Table) -> Iterator[tuple[pa.Table, dict[str, Any]]]:
+    """Split records so that each part holds one incarnation of each topic, older ones first. Its id
+    is Kafka's UUID, or the text that stands for one in a written history."""
     found = records.group_by(["topic", "topic_id"]).aggregate([("arrival", "min")])
     lines: dict[str, list[str]] = {}
     for row in found.sort_by([("arrival_min", "ascending"), ("topic_id", "ascending")]).to_pylist():
@@ -104,7 +106,10 @@ def by_incarnation(records: pa.Table) -> Iterator[tuple[pa.Table, dict[str, UUID
         ids = {topic: line[turn] for topic, line in lines.items() if turn < len(line)}
         chosen = pc.is_in(records["topic_id"], pa.array(list(ids.values())))
         part = records.filter(chosen)
-        yield part, {topic: UUID(topic_id) for topic, topic_id in ids.items()}
+        yield (
+            part,
+            {t: name if name.startswith(HISTORY_PREFIX) else UUID(name) for t, name in ids.items()},
+        )
 
 
 def _frame(spark: SparkSession, records: pa.Table) -> DataFrame:

@@ -31,6 +31,7 @@ from streaming.jobs import (
     rules_of,
     source_schemas,
 )
+from streaming.known import KnownEvents
 from streaming.observe import observed
 from streaming.outbox import QuarantineOutbox
 from streaming.rows import LIVE
@@ -134,6 +135,7 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
         sink = WarehouseSink(
             client,
             deduplicate=stream.deduplicate,
+            known=KnownEvents(client) if stream.sink == "driver" else None,
             followers=(
                 QuarantineOutbox(publisher),
                 *(follower for name, follower in followers.items() if name in stream.outputs),

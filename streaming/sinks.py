@@ -14,6 +14,7 @@ from clickhouse.writer import insert
 from producers.topics import TopicInspector
 from streaming.batch import Batch, OffsetRange
 from streaming.enrich import Dimensions
+from streaming.known import KnownEvents
 from streaming.landing import Landed, Landing, Stopwatch
 from streaming.recovery import recover
 from streaming.rows import LIVE, commit_rows, cuts_after
@@ -82,9 +83,10 @@ class WarehouseSink:
         *,
         query: str = LIVE,
         deduplicate: bool = True,
+        known: KnownEvents | None = None,
         followers: tuple[Follower, ...] = (),
     ) -> None:
-        self.landing = Landing(client, deduplicate=deduplicate)
+        self.landing = Landing(client, deduplicate=deduplicate, known=known)
         self._client = client
         self._query = query
         self._followers = followers
@@ -92,8 +94,8 @@ class WarehouseSink:
     def open(self) -> None:
         """Recover, then load what batches are judged by. Call before the first batch and after
         every failed one."""
-        self.landing.high_water = recover(self._client, self._query).high_water
-        self.landing.dimensions = Dimensions.load(self._client)
+        high_water = recover(self._client, self._query).high_water
+        self.landing.open(high_water, Dimensions.load(self._client))
         for follower in self._followers:
             follower.open()
 

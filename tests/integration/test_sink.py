@@ -1,5 +1,6 @@
 """Batches into a real warehouse: once each, whatever is interrupted and however it is retried."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
@@ -19,6 +20,7 @@ from streaming.batch import Batch
 from streaming.enrich import Dimensions
 from streaming.fencing import Superseded
 from streaming.jobs import DriverDestination
+from streaming.known import KnownEvents
 from streaming.recovery import recover
 from streaming.sinks import BatchReport, Follower, WarehouseSink
 from tests.builders import (
@@ -372,6 +374,92 @@ def test_a_driver_that_was_replaced_writes_nothing_more(client: Client) -> None:
     newer.close()
     for sink in sinks:
         sink.close()
+
+
+def _knowing(client: Client) -> tuple[WarehouseSink, KnownEvents]:
+    known = KnownEvents(client, bits=1 << 16)
+    sink = WarehouseSink(client, known=known)
+    sink.open()
+    assert known.wait(30)
+    return sink, known
+
+
+def _asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many keys each batch looks up."""
+    counts: list[int] = []
+    find = queries.find_events
+
+    def counted(client: Client, keys: pa.Array) -> pa.Table:
+        counts.append(len(keys))
+        return find(client, keys)
+
+    monkeypatch.setattr(queries, "find_events", counted)
+    return counts
+
+
+def test_new_events_are_not_looked_up_and_old_ones_are_found(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = _asked(monkeypatch)
+    sink, _ = _knowing(client)
+    sink.write(decoded(sold(0), sold(1)), TOPIC_IDS, batch_id=0)
+    sink.write(decoded(sold(2, "sale-0-0")), TOPIC_IDS, batch_id=1)
+    assert asked == [0, 1]
+    sink.close()
+    again, _ = _knowing(client)  # as after a crash: all of it read from the warehouse
+    again.write(decoded(sold(3, "sale-0-0"), sold(4)), TOPIC_IDS, batch_id=0)
+    assert asked == [0, 1, 1]
+    assert stored(client, "fact_sales", "offset") == [(0,), (1,), (4,)]
+    assert stored(client, "duplicates", "offset, winner_offset") == [(2, 0), (3, 0)]
+    again.close()
+
+
+def test_what_another_writer_stored_meanwhile_is_known_after_the_next_start(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, known = _knowing(client)
+    sink.write(decoded(sold(0)), TOPIC_IDS, batch_id=0)
+    write(client, [sold(1)])
+    sink.open()
+    assert known.wait(30)
+    sink.write(decoded(sold(2, "sale-0-1")), TOPIC_IDS, batch_id=1)
+    assert stored(client, "duplicates", "offset, winner_offset") == [(2, 1)]
+    asked = _asked(monkeypatch)
+    sink.open()  # nobody else wrote: nothing is read again, and nothing forgotten
+    sink.write(decoded(sold(3, "sale-0-0"), sold(4)), TOPIC_IDS, batch_id=2)
+    assert asked == [1]
+    sink.close()
+
+
+def test_all_keys_are_looked_up_while_the_old_ones_are_read(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(client, [sold(0)])
+    may_go_on = threading.Event()
+    read = queries.event_keys
+
+    def slowly(one: Client, *, at_most: int) -> Iterator[pa.Array]:
+        assert may_go_on.wait(30)
+        yield from read(one, at_most=at_most)
+
+    monkeypatch.setattr(queries, "event_keys", slowly)
+    asked = _asked(monkeypatch)
+    known = KnownEvents(client, bits=1 << 16)
+    sink = WarehouseSink(client, known=known)
+    sink.open()
+    sink.write(decoded(sold(1, "sale-0-0"), sold(2)), TOPIC_IDS, batch_id=0)
+    may_go_on.set()
+    assert known.wait(30)
+    sink.write(decoded(sold(3, "sale-0-2")), TOPIC_IDS, batch_id=1)
+    assert asked == [2, 1]
+    assert stored(client, "duplicates", "offset, winner_offset") == [(1, 0), (3, 2)]
+    sink.close()
+
+
+def test_too_many_to_be_read_are_all_looked_up(client: Client) -> None:
+    write(client, [sold(0)])
+    with pytest.raises(ServiceError, match="holds 1 events"):
+        next(queries.event_keys(client, at_most=0))
 
 
 def test_empty_batch_is_nothing(client: Client) -> None:
