@@ -27,12 +27,12 @@ KINDS: dict[Topic, str] = {
 }
 
 _MAX_OFFSET = 2**63 - 1
-_TOPIC_ID = re.compile(r"[A-Za-z0-9_-]+")
+_TOPIC_ID = re.compile(r"[A-Za-z0-9:_-]+")
 _NAME = re.compile(
     RAW_PREFIX + r"(?P<kind>[a-z]+)"
     r"/year=(?P<year>\d{4})/month=(?P<month>\d{2})/day=(?P<day>\d{2})"
     r"/(?P<topic>" + "|".join(re.escape(topic) for topic in KINDS) + r")"
-    r"-(?P<topic_id>[A-Za-z0-9_-]+)"
+    r"-(?P<topic_id>[A-Za-z0-9:_-]+)"
     r"-(?P<partition>\d{5})-(?P<first>\d{20})-(?P<last>\d{20})\.parquet",
     re.ASCII,
 )

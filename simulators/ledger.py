@@ -1,13 +1,15 @@
 """What was sent and what Kafka acknowledged, written down outside the pipeline.
 
-A ledger is a file of JSON lines, only ever appended to, three kinds of them:
+A ledger is a file of JSON lines, only ever appended to, of four kinds:
 
     {"e":"attempted","t":"<topic>","i":"<event identity>"}
     {"e":"acknowledged","t":"<topic>","i":"<event identity>","p":<partition>,"o":<offset>}
     {"e":"failed","t":"<topic>","i":"<event identity>","r":"<reason>"}
+    {"e":"spoiled","t":"<topic>","i":"<event identity>","p":<partition>,"o":<offset>}
 
-Whoever publishes flushes the `attempted` lines before sending, so that whatever kills it, attempted
-holds all that can be stored; acknowledged holds what must be.
+A spoiled event was broken on purpose: Kafka holds it, and the pipeline must refuse it. Whoever
+publishes flushes the `attempted` lines before sending, so that whatever kills it, attempted holds
+all that can be stored; acknowledged holds what must be.
 """
 
 import threading
@@ -17,11 +19,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from tillstream.errors import ConfigError, IntegrityError, ServiceError
+
+Identities = npt.NDArray[np.bytes_]
+Offsets = npt.NDArray[np.int64]
 
 _BUFFERED_LINES: Final = 4_096
 _LINE_SCHEMA: Final = pa.schema([("e", pa.string()), ("t", pa.string()), ("i", pa.string())])
@@ -80,6 +87,40 @@ class Ledger:
             f'{{"e":"failed","t":{quote(topic)},"i":{quote(identity)},"r":{quote(reason)}}}\n'
         )
 
+    def attempted_all(self, topic: str, identities: Identities) -> None:
+        """As `attempted`, for many events at once."""
+        self._add_block(f'{{"e":"attempted","t":{quote(topic)},"i":"', identities, '"}\n')
+
+    def stored_all(
+        self, topic: str, identities: Identities, partition: int, offsets: Offsets, *, spoiled: bool
+    ) -> None:
+        """As `acknowledged`, for many events of a partition; or that they were spoiled."""
+        kind = "spoiled" if spoiled else "acknowledged"
+        head, middle = f'{{"e":"{kind}","t":{quote(topic)},"i":"', f'","p":{partition},"o":'
+        width = len(str(int(offsets.max(initial=0))))
+        powers = 10 ** np.arange(width - 1, -1, -1)
+        digits = (offsets[:, None] // powers % 10 + ord("0")).astype(np.uint8)
+        # JSON has no leading zeros, but takes spaces.
+        digits[(offsets[:, None] < powers) & (powers > 1)] = ord(" ")
+        self._add_block(head, identities, middle, digits, "}\n")
+
+    def _add_block(self, *columns: "str | Identities | npt.NDArray[np.uint8]") -> None:
+        """One line a row, of columns that are the same in every row or one text a row."""
+        rows = max(len(column) for column in columns if not isinstance(column, str))
+        cells: list[npt.NDArray[np.uint8]] = []
+        for column in columns:
+            if isinstance(column, str):
+                text = np.frombuffer(column.encode("ascii"), dtype=np.uint8)
+                cells.append(np.broadcast_to(text, (rows, len(text))))
+            else:
+                chars = np.ascontiguousarray(column)
+                cells.append(chars.view(np.uint8).reshape(rows, -1))
+        table = np.concatenate(cells, axis=1)
+        # Shorter identities are padded with zero bytes.
+        with self._lock:
+            self._flush()
+            self._write(table[table != 0].tobytes())
+
     def flush(self) -> None:
         """Everything written so far is in the file. Raises ServiceError when the disk refuses."""
         with self._lock:
@@ -114,8 +155,12 @@ class Ledger:
     def _flush(self) -> None:
         if not self._lines:
             return
-        data = memoryview("".join(self._lines).encode("ascii"))
+        data = "".join(self._lines).encode("ascii")
         self._lines.clear()
+        self._write(data)
+
+    def _write(self, content: bytes) -> None:
+        data = memoryview(content)
         try:
             while data:
                 data = data[self._file.write(data) :]

@@ -21,6 +21,7 @@ from tillstream.audit.coordinates import (
 )
 from tillstream.audit.derived import check_ledger, check_stock, check_windows
 from tillstream.audit.findings import Audit, PartitionRow
+from tillstream.audit.manifest import check_manifest
 from tillstream.contracts.topics import SOURCE_TOPICS
 from tillstream.errors import ServiceError
 from tillstream.settings import KafkaSettings
@@ -94,11 +95,13 @@ def wait_until_caught_up(
     return now
 
 
-def verify(parts: Parts, *, ledger: pa.Table | None = None) -> Audit:
+def verify(
+    parts: Parts, *, ledger: pa.Table | None = None, manifest: pa.Table | None = None
+) -> Audit:
     """Compare everything at one committed cut per partition; the stream may be running.
 
-    With a `ledger` (topic, identity, attempts, acknowledged) also event by event; let the stream
-    catch up first.
+    With a `ledger` (topic, identity, attempts, acknowledged) also event by event, and with a
+    `manifest` of faults (see `check_manifest`) each of them; let the stream catch up first.
     """
     topics = [topic.value for topic in SOURCE_TOPICS]
     ids = {name: str(uid) for name, uid in parts.inspector.topic_ids(topics).items()}
@@ -154,4 +157,6 @@ def verify(parts: Parts, *, ledger: pa.Table | None = None) -> Audit:
     ]
     if ledger is not None:
         checks.append(check_ledger(parts.client, ledger))
+    if manifest is not None:
+        checks.append(check_manifest(parts.client, manifest, ids))
     return Audit(tuple(rows), tuple(checks))

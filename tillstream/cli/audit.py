@@ -13,6 +13,7 @@ from tillstream.audit.findings import Audit, PartitionRow
 from tillstream.audit.verify import Parts, wait_until_caught_up
 from tillstream.audit.verify import verify as run_audit
 from tillstream.cli.output import console, emit_json
+from tillstream.contracts.topics import HISTORY_PREFIX
 from tillstream.errors import ConfigError
 from tillstream.settings import Settings
 
@@ -47,6 +48,12 @@ def verify(
         list[Path] | None,
         typer.Option(help="A ledger of what was sent, as `tillstream replay` writes; repeatable."),
     ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of a `tillstream simulate` run: its ledgers and its faults; repeatable."
+        ),
+    ] = None,
     wait: Annotated[
         float, typer.Option(help="Seconds to let the stream catch up first.", min=0)
     ] = 0.0,
@@ -58,21 +65,35 @@ def verify(
     the offset up to which the stream has committed.
     """
     from simulators.ledger import read_ledgers
+    from simulators.world.truth import read_faults
 
     settings: Settings = ctx.obj
-    for path in ledger or []:
+    folders = run or []
+    ledgers = [*(ledger or []), *(path for folder in folders for path in _ledgers_of(folder))]
+    for path in ledgers:
         if not path.is_file():
             raise ConfigError(f"there is no ledger at {path}")
-    sent = read_ledgers(ledger) if ledger else None
+    sent = read_ledgers(ledgers) if ledgers else None
+    faults = read_faults(folders) if folders else None
     with open_parts(settings) as parts:
         if wait or sent is not None:
             wait_until_caught_up(parts, timeout_s=wait)
-        audit = run_audit(parts, ledger=sent)
+        audit = run_audit(parts, ledger=sent, manifest=faults)
     if as_json:
         emit_json({"clean": audit.clean, **asdict(audit)})
     else:
         show_audit(audit)
     raise typer.Exit(0 if audit.clean else _DAMAGED)
+
+
+def _ledgers_of(folder: Path) -> list[Path]:
+    found = sorted(folder.glob("ledger-*.jsonl"))
+    if not found:
+        raise ConfigError(
+            f"{folder} is not the folder of a run: it has no ledger",
+            hint="`tillstream simulate` names its folder as it starts",
+        )
+    return found
 
 
 def digest(
@@ -129,8 +150,12 @@ def show_audit(audit: Audit) -> None:
 
 def _partition_cells(row: PartitionRow) -> list[str]:
     gone = row.kafka_end is None
-    kafka = "[dim]deleted[/]" if gone else f"{row.kafka_start}–{row.kafka_end}"
-    name = f"{row.topic}-{row.partition}" + (f" [dim]{row.topic_id[:8]}[/]" if gone else "")
+    written = row.topic_id.startswith(HISTORY_PREFIX)
+    kafka = f"{row.kafka_start}–{row.kafka_end}"
+    name = f"{row.topic}-{row.partition}"
+    if gone:
+        kafka = "[dim]history[/]" if written else "[dim]deleted[/]"
+        name += "" if written else f" [dim]{row.topic_id[:8]}[/]"
     cells = [name, kafka, str(row.cut), f"{row.facts:,}", f"{row.duplicates:,}"]
     cells += [f"{row.quarantine:,}", str(row.missing), str(row.doubled), f"{row.lake_records:,}"]
     return [*cells, "[green]✓[/]" if row.clean else "[bold red]✗[/]"]

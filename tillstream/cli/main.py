@@ -16,6 +16,7 @@ from tillstream.cli import (
     dimensions,
     rebuild,
     replay,
+    simulate,
     stack,
     stream,
     tail,
@@ -51,6 +52,7 @@ demo.register(app)
 stack.register(app, provision=warehouse.provision_services)
 watch.register(app)
 replay.register(app)
+simulate.register(app)
 tail.register(app)
 warehouse.register(app)
 dimensions.register(app)

@@ -48,6 +48,9 @@ TOPIC_SPECS: dict[Topic, TopicSpec] = {
     )
 }
 
+# The topic id of events that were written straight to lake and warehouse begins with this.
+HISTORY_PREFIX = "history:"
+
 # What stores publish and the pipeline consumes, in the order it is reported.
 SOURCE_TOPICS: tuple[Topic, ...] = (
     Topic.SALES,
