@@ -270,7 +270,7 @@ def repair_stock(client: Client, items: pa.Table) -> None:
 
 def stock_and_sales(client: Client, items: pa.Table, *, since_s: int) -> pa.Table:
     """For each of `items` with known stock: on_hand, and units and revenue sold since the UTC day
-    of `since_s` (seconds since 1970) began; and its demand prior, null where there is none.
+    of `since_s` (seconds since 1970) began; and its `item_key`.
 
     Items are told apart by their 64-bit key alone, which halves the work: among ten million, the
     chance that any two share one is 3 in a million. The views `current_stock` and `velocity_5m`
@@ -279,9 +279,8 @@ def stock_and_sales(client: Client, items: pa.Table, *, since_s: int) -> pa.Tabl
     return select(
         client,
         "SELECT k.store_id AS store_id, k.product_id AS product_id,"
-        " s.on_hand AS on_hand, v.units AS units, toFloat64(v.revenue) AS revenue,"
-        " p.daily_units AS daily_units, p.dispersion AS dispersion,"
-        " p.lead_time_days AS lead_time_days, p.known AS has_prior"
+        " k.item_key AS item_key, s.on_hand AS on_hand, v.units AS units,"
+        " toFloat64(v.revenue) AS revenue"
         " FROM (SELECT store_id, product_id, cityHash64(store_id, product_id) AS item_key"
         "  FROM keys) AS k"
         " INNER JOIN (SELECT item_key,"
@@ -291,13 +290,28 @@ def stock_and_sales(client: Client, items: pa.Table, *, since_s: int) -> pa.Tabl
         " LEFT JOIN (SELECT item_key, sum(units) AS units, sum(revenue) AS revenue"
         f"  FROM item_sales_daily WHERE {_IN_ITEMS}"
         f"  AND day >= toDate(toDateTime({since_s}, 'UTC')) GROUP BY item_key) AS v"
-        " ON v.item_key = k.item_key"
-        " LEFT JOIN (SELECT store_id, product_id, daily_units, dispersion, lead_time_days,"
-        "  1 AS known FROM demand_prior FINAL"
-        "  WHERE (store_id, product_id) IN (SELECT * FROM keys)) AS p"
-        " ON p.store_id = k.store_id AND p.product_id = k.product_id",
+        " ON v.item_key = k.item_key",
         keys=(items, _ITEM_KEYS),
     )
+
+
+def demand_priors(client: Client) -> pa.Table:
+    """(item_key, daily_units, dispersion, lead_time_days) of every item that has one."""
+    return select(
+        client,
+        "SELECT cityHash64(store_id, product_id) AS item_key,"
+        " toFloat32(daily_units) AS daily_units, toFloat32(dispersion) AS dispersion,"
+        " toFloat32(lead_time_days) AS lead_time_days FROM demand_prior FINAL",
+    )
+
+
+def demand_priors_version(client: Client) -> tuple[int, int]:
+    """Another one when `demand_priors` has changed: its rows, and when the last one was loaded."""
+    rows = select(
+        client,
+        "SELECT count() AS n, toUnixTimestamp64Micro(max(loaded_at)) AS at FROM demand_prior",
+    ).to_pylist()[0]
+    return int(rows["n"]), int(rows["at"] or 0)
 
 
 def running_inserts(client: Client) -> int:

@@ -18,6 +18,7 @@ from streaming.batch import Batch
 from streaming.enrich import Dimensions
 from streaming.lane import Lane
 from streaming.money import from_units
+from streaming.priors import CurrentPriors
 from streaming.rows import LIVE, commit_rows
 from streaming.schemas import MONEY
 from streaming.sinks import Follower
@@ -65,6 +66,7 @@ class StockWatch(Follower):
         self._dimensions = Dimensions.empty()
         self._stream_time_ms = 0
         self._watched_since_ms: int | None = None
+        self._priors = CurrentPriors(client)
         self._prices: dict[str, float] = {}
         self._active: dict[Item, Transition] = {}
         self._unsent: list[Transition] = []
@@ -175,21 +177,21 @@ class StockWatch(Follower):
     def _score(
         self, known: pa.Table, as_of_ms: int, exposure_days: float, dimensions: Dimensions
     ) -> pa.Table:
-        has_prior = known["has_prior"].to_numpy() == 1
-
-        def prior(name: str, default: float) -> model.Floats:
-            return np.where(has_prior, known[name].to_numpy(), default)
-
+        daily_units, dispersion, lead_time = self._priors().of(
+            known["item_key"].to_numpy(),
+            daily_units=self._rules.default_daily_units,
+            dispersion=1.0,
+            lead_time_days=self._rules.lead_time_days,
+        )
         n = known.num_rows
         units = known["units"].to_numpy().astype(np.float64)
         belief = model.belief(
-            prior_daily_units=prior("daily_units", self._rules.default_daily_units),
+            prior_daily_units=daily_units,
             prior_weight_days=self._rules.prior_weight_days,
             units=units,
             exposure_days=np.full(n, exposure_days),
-            dispersion=prior("dispersion", 1.0),
+            dispersion=dispersion,
         )
-        lead_time = prior("lead_time_days", self._rules.lead_time_days)
         on_hand = known["on_hand"].to_numpy().astype(np.float64)
         score = model.score(belief, on_hand=on_hand, lead_time_days=lead_time)
         products = known["product_id"].combine_chunks()

@@ -10,6 +10,7 @@ import pytest
 from clickhouse.client import Client, connect
 from producers.memory import MemoryPublisher
 from producers.publisher import Publisher
+from streaming import priors
 from streaming.sinks import WarehouseSink
 from streaming.watch import StockWatch
 from tests.builders import AT, CODEC, TOPIC_IDS, decoded, moved, sold
@@ -101,6 +102,25 @@ def test_score_is_told_with_its_evidence(client: Client) -> None:
     ]
     as_of = client.query("SELECT max(as_of) FROM stockout_risk").result_rows[0][0]
     assert as_of.replace(tzinfo=None) == (AT + timedelta(days=2)).replace(tzinfo=None)
+
+
+def test_priors_that_are_loaded_while_the_stream_runs_are_used(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(priors, "_LOOK_AGAIN_S", 0.0)
+    sink = start(client, None)
+    write(sink, moved(0, quantity_on_hand=9))
+    client.command(
+        "INSERT INTO demand_prior (store_id, product_id, daily_units, dispersion, lead_time_days)"
+        " VALUES ('304', '1095275', 3.0, 2.0, 5.0), ('304', 'other', 9.0, 9.0, 9.0)"
+    )
+    write(sink, moved(1, quantity_on_hand=8))
+    sink.close()
+    columns = "on_hand, lead_time_days, dispersion, belief_a"
+    assert stored(client, "stockout_risk_history", columns) == [
+        (8, 5.0, 2.0, 3.0 * 7),
+        (9, 2.0, 1.0, 4.0 * 7),
+    ]
 
 
 def test_product_that_was_never_counted_is_not_scored(
