@@ -117,7 +117,7 @@ class KafkaJob:
     trigger_s: float = 0.0
     accept_loss: bool = False
     once: bool = False
-    busy: threading.Lock = field(default_factory=threading.Lock)
+    _busy: threading.Lock = field(default_factory=threading.Lock)
     _failure: Exception | None = None
     _starts: "itertools.count[int]" = field(default_factory=itertools.count)
 
@@ -150,17 +150,25 @@ class KafkaJob:
             return writer.trigger(availableNow=True).start()
         return writer.trigger(processingTime=f"{self.trigger_s} seconds").start()
 
+    def stop(self, query: StreamingQuery) -> None:
+        with self._busy:
+            query.stop()
+
     def settle(self) -> None:
         self.destination.settle()
 
     def _batch(self, ids: Mapping[str, UUID]) -> Callable[[DataFrame, int], None]:
         def put(frame: DataFrame, batch_id: int) -> None:
-            with self.busy:
-                try:
-                    self.destination.put(frame, ids, batch_id)
-                except Exception as exc:
-                    self._failure = exc
-                    raise
+            # Spark, told to stop, waits for the batch that it has handed us: it must not wait too.
+            if not self._busy.acquire(blocking=False):
+                raise ServiceError(f"{self.name} is being stopped")
+            try:
+                self.destination.put(frame, ids, batch_id)
+            except Exception as exc:
+                self._failure = exc
+                raise
+            finally:
+                self._busy.release()
 
         return put
 

@@ -25,14 +25,15 @@ class Job(Protocol):
     """A query that can be started any number of times."""
 
     name: str
-    # Held while a batch is taken.
-    busy: threading.Lock
 
     @property
     def failure(self) -> Exception | None:
         """What went wrong since the start; Spark itself only passes on its text."""
 
     def start(self) -> StreamingQuery: ...
+
+    def stop(self, query: StreamingQuery) -> None:
+        """Stop `query` between two batches."""
 
     def settle(self) -> None:
         """Wait until every batch taken is stored."""
@@ -106,8 +107,7 @@ class Supervisor:
                 told = _tell_progress(job.name, query, told)
                 # Batches are stored behind the query's back, and an idle one would never learn.
                 if self._stopping.is_set() or job.failure:
-                    with job.busy:
-                        query.stop()
+                    job.stop(query)
                     break
             job.settle()
         except StreamingQueryException:

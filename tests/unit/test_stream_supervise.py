@@ -1,6 +1,5 @@
 """What keeps the queries of the stream running, and when it gives up."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -39,7 +38,6 @@ class Job:
     failures: list[Exception] = field(default_factory=list)
     on_start: Callable[[], None] = lambda: None
     failure: Exception | None = None
-    busy: Any = field(default_factory=threading.Lock)
     starts: int = 0
     settled: bool = False
 
@@ -49,6 +47,9 @@ class Job:
             raise self.failures.pop(0)
         self.on_start()
         return cast(StreamingQuery, Query())
+
+    def stop(self, query: StreamingQuery) -> None:
+        query.stop()
 
     def settle(self) -> None:
         self.settled = True
