@@ -98,13 +98,19 @@ class Landing:
     def land(self, decoded: pa.Table, ids: Mapping[str, uuid.UUID]) -> Landed:
         """Store decoded records whose topics have the UUIDs `ids`."""
         clock = Stopwatch()
-        still_writer = self._pool.submit(self.before_inserts)
         batch = Batch.of(
             with_topic_ids(decoded, ids), lookup=self._find if self._deduplicate else None
         )
         if self._known:
             self._known.judged(batch.ranges)
         clock.lap("judge")
+        self.store(batch, clock)
+        return Landed(batch, clock.seconds)
+
+    def store(self, batch: Batch, clock: Stopwatch) -> Batch:
+        """Store a judged batch: facts first, then what follows from them. Returns the part that an
+        earlier try had not stored."""
+        still_writer = self._pool.submit(self.before_inserts)
         fresh, suffix = self._not_stored_yet(batch)
         self.refresh_dimensions(fresh.winners)
         winners = enriched(fresh.winners, self.dimensions)
@@ -115,7 +121,7 @@ class Landing:
         self.before_inserts()
         self._run(self._derived(batch.ranges, winners, suffix))
         clock.lap("derived")
-        return Landed(batch, clock.seconds)
+        return fresh
 
     def refresh_dimensions(self, winners: pa.Table) -> None:
         """Load the dimensions again when a product is seen for the first time that they lack, and

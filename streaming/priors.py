@@ -42,13 +42,13 @@ class Priors:
         """(units a day, dispersion, lead time in days) of items; the numbers given for those that
         have no prior."""
         at = np.searchsorted(self.item_key, item_key)
-        at[at == len(self.item_key)] = 0
-        known = self.item_key[at] == item_key if len(self.item_key) else np.zeros(len(at), bool)
+        known = at < len(self.item_key)
+        known[known] = self.item_key[at[known]] == item_key[known]
 
         def each(column: npt.NDArray[np.float32], default: float) -> Floats:
-            if not len(column):
-                return np.full(len(at), default)
-            return np.where(known, column[at].astype(np.float64), default)
+            values = np.full(len(at), default)
+            values[known] = column[at[known]]
+            return values
 
         return (
             each(self.daily_units, daily_units),

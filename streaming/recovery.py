@@ -6,7 +6,7 @@ committed cut, and can be derived again from the facts found there.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -36,17 +36,21 @@ def recover(client: Client, query: str) -> Recovered:
     """
     _await_former_writer(client)
     high_water = queries.highest_offsets(client)
-    cuts = {
-        (cut.topic_id, cut.partition): cut.next_offset
-        for cut in queries.committed_cuts(client, query)
-    }
+    return Recovered(high_water, repair(client, high_water, queries.committed_cuts(client, query)))
+
+
+def repair(
+    client: Client, high_water: Mapping[tuple[str, int], int], committed: Sequence[queries.Cut]
+) -> int:
+    """Bring what is derived in line with the facts between `committed` and `high_water`, which
+    nobody else may be writing. Returns how many facts were looked at."""
+    cuts = {(cut.topic_id, cut.partition): cut.next_offset for cut in committed}
     uncommitted = [
         (topic_id, partition, cuts.get((topic_id, partition), 0), high)
         for (topic_id, partition), high in high_water.items()
         if high >= cuts.get((topic_id, partition), 0)
     ]
-    rows = queries.repair_derived(client, uncommitted) if uncommitted else 0
-    return Recovered(high_water, rows)
+    return queries.repair_derived(client, uncommitted) if uncommitted else 0
 
 
 def _await_former_writer(client: Client) -> None:

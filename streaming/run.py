@@ -124,6 +124,7 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
             KafkaPublisher(settings.kafka, Codec(catalogue), customer_key=key)
         )
         stack.enter_context(publisher_measured(publisher))
+        by_executors = stream.sink == "executors"
         source = Source(settings.kafka, inspector, source_schemas(catalogue), rules_of(settings))
         watch = StockWatch(
             client,
@@ -135,7 +136,7 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
         sink = WarehouseSink(
             client,
             deduplicate=stream.deduplicate,
-            known=KnownEvents(client) if stream.sink == "driver" else None,
+            known=KnownEvents(client) if stream.deduplicate and not by_executors else None,
             followers=(
                 QuarantineOutbox(publisher),
                 *(follower for name, follower in followers.items() if name in stream.outputs),
@@ -158,7 +159,6 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
             state.query(query, now, reason)
             observer.query(query, now, reason)
 
-        by_executors = stream.sink == "executors"
         archiver = None
         if "lake" in stream.outputs:
             lake = connect_lake(settings.lake, url=settings.lake_url)

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from producers.bulk import BulkPublisher
@@ -22,7 +21,7 @@ from simulators.world.scenario import Scenario
 from simulators.world.truth import merge_parts
 from simulators.world.world import make_world
 from tillstream.contracts.catalogue import load_catalogue
-from tillstream.contracts.identity import pseudonym
+from tillstream.contracts.identity import required_key
 from tillstream.contracts.topics import SOURCE_TOPICS
 from tillstream.errors import ConfigError, ServiceError, TillstreamError
 from tillstream.settings import Settings
@@ -203,12 +202,7 @@ class Fleet:
             worker.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         deadline = time.monotonic() + _STOP_S
         for worker in self._workers:
@@ -244,8 +238,7 @@ def run_share(spec: Spec, told: Any, stop: Any) -> None:
 
 def _run_share(spec: Spec, told: Any, stop: Any, trouble: Callable[[str], None]) -> None:
     settings = spec.settings
-    key = settings.customer_key.get_secret_value().encode()
-    pseudonym(key, "any")  # refuses a missing key before anything is sent
+    key = required_key(settings.customer_key.get_secret_value().encode())
     catalogue = load_catalogue(settings.registry)
     with ExitStack() as stack:
         sender = stack.enter_context(

@@ -159,10 +159,13 @@ def test_a_run_that_was_interrupted_goes_on_where_it_ended(
             raise ServiceError("killed")
         return real_insert(client, table, rows, token=token)
 
-    monkeypatch.setattr("tillstream.history.writer.insert", insert)
+    writers = ("streaming.landing.insert", "tillstream.history.writer.insert")
+    for place in writers:
+        monkeypatch.setattr(place, insert)
     with pytest.raises(ServiceError, match="killed"):
         write(client, lake, past())
-    monkeypatch.setattr("tillstream.history.writer.insert", real_insert)
+    for place in writers:
+        monkeypatch.setattr(place, real_insert)
     resumed = write(client, lake, past())
     assert 0 < resumed.written < resumed.events
     assert assert_clean(client, lake) == resumed.events

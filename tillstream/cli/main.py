@@ -23,7 +23,7 @@ from tillstream.cli import (
     warehouse,
     watch,
 )
-from tillstream.cli.output import errors
+from tillstream.cli.output import INTERRUPTED, errors
 from tillstream.errors import TillstreamError
 from tillstream.settings import load_settings
 
@@ -77,7 +77,7 @@ def main() -> None:
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
         errors.print("interrupted")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from tillstream.cli.output import console, emit_json, errors
+from tillstream.cli.output import INTERRUPTED, console, emit_json, errors, minute
 from tillstream.clock import Clock, SystemClock
-from tillstream.contracts.identity import pseudonym
+from tillstream.contracts.identity import pseudonym, required_key
 from tillstream.errors import ConfigError, ServiceError
 from tillstream.settings import Settings
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # loading pandas and Kafka takes a second that --help need no
     from producers.publisher import Publisher
     from simulators.plan import ReplayInputs
     from simulators.run import ReplayProgress, ReplayReport
-
-_INTERRUPTED = 130
 
 
 class Shift(StrEnum):
@@ -87,8 +85,7 @@ def publish_replay(
     from tillstream.telemetry.clients import producer_metrics
 
     codec = Codec(load_catalogue(settings.registry))
-    key = settings.customer_key.get_secret_value().encode()
-    pseudonym(key, "any")  # refuses a missing key before anything is sent
+    key = required_key(settings.customer_key.get_secret_value().encode())
     with ExitStack() as stack:
         publisher = KafkaPublisher(settings.kafka, codec, customer_key=key)
         stack.callback(_close, publisher)
@@ -171,7 +168,7 @@ def replay(
     else:
         print_report(report)
     if report.interrupted:
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
     if not report.complete:
         raise ServiceError(
             f"Kafka did not acknowledge {report.published - report.acknowledged:,} of "
@@ -199,7 +196,7 @@ def replay_progress() -> "Iterator[Callable[[ReplayProgress], None]]":
             task,
             completed=progress.steps_done,
             total=progress.steps_total,
-            reached="starting" if reached is None else _minute(reached),
+            reached="starting" if reached is None else minute(reached),
             events=progress.published,
             rate=round(progress.published / max(progress.elapsed_s, 0.001)),
         )
@@ -220,7 +217,7 @@ def print_report(report: "ReplayReport") -> None:
         console.print(f"  {topic:<28}{count:>10,}")
     if report.first_event_ms is not None and report.last_event_ms is not None:
         console.print(
-            f"  event time {_minute(report.first_event_ms)} to {_minute(report.last_event_ms)} UTC"
+            f"  event time {minute(report.first_event_ms)} to {minute(report.last_event_ms)} UTC"
         )
 
 
@@ -235,10 +232,6 @@ def _date(text: str) -> date:
         raise ConfigError(
             f"--from must be a date, got {text!r}", hint="for example --from 2017-11-20"
         ) from exc
-
-
-def _minute(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _print_events(inputs: "ReplayInputs", settings: Settings) -> None:

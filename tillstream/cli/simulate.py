@@ -15,7 +15,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from tillstream.cli.output import console, emit_json, errors
+from tillstream.cli.output import INTERRUPTED, console, emit_json, errors, minute
 from tillstream.clock import SystemClock
 from tillstream.errors import ConfigError, ServiceError
 from tillstream.settings import Settings
@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # loading numpy, Arrow and Kafka takes a second that --help n
     from simulators.world.world import World
     from tillstream.history.run import HistoryReport
 
-_INTERRUPTED = 130
 _MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}
 
 
@@ -205,7 +204,7 @@ def _publish(
     else:
         _print_report(report)
     if report.interrupted:
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
     if not report.complete:
         raise ServiceError(
             f"Kafka did not acknowledge {report.attempted - report.acknowledged:,} of "
@@ -231,7 +230,7 @@ def _progress(minutes: float, start_ms: int) -> "Iterator[Callable[[RunReport], 
             late = f" · {report.behind_s:.1f} s late" if report.behind_s > 1 else ""
             live.update(
                 Text(
-                    f"{_minute(report.event_time_ms)}  {min(done, 1):4.0%}  "
+                    f"{minute(report.event_time_ms)}  {min(done, 1):4.0%}  "
                     f"{report.acknowledged:,} events · {rate:,.0f}/s · "
                     f"{report.faults:,} faults{late}"
                 )
@@ -278,10 +277,6 @@ def _list_scenarios(names: list[str]) -> None:
         )
 
 
-def _minute(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M")
-
-
 def _write_history(
     settings: Settings,
     scenario: "Scenario",
@@ -295,12 +290,11 @@ def _write_history(
     from lake.client import connect as connect_lake
     from simulators.world.fleet import prepare_folder
     from tillstream.contracts.catalogue import load_catalogue
-    from tillstream.contracts.identity import pseudonym
+    from tillstream.contracts.identity import required_key
     from tillstream.history.run import history_world, run_name, write_history
     from tillstream.history.writer import HistoryWriter
 
-    key = settings.customer_key.get_secret_value().encode()
-    pseudonym(key, "any")  # refuses a missing key before anything is written
+    key = required_key(settings.customer_key.get_secret_value().encode())
     world = history_world(scenario, days=days, end_ms=scenario.start_ms(now_ms))
     folder = out or default_folder(settings.home, f"history-{run_name(world)}", now_ms=now_ms)
     catalogue = load_catalogue(settings.registry)

@@ -58,13 +58,19 @@ def pseudonym(key: bytes, customer_id: str) -> str:
     """
     if is_pseudonym(customer_id):
         return customer_id
+    digest = hmac.new(required_key(key), customer_id.encode(), hashlib.sha256).hexdigest()
+    return PSEUDONYM_PREFIX + digest[:_PSEUDONYM_HEX]
+
+
+def required_key(key: bytes) -> bytes:
+    """`key`, if there is one: for those who must know before they send anything. Raises
+    ConfigError."""
     if not key:
         raise ConfigError(
             "an event has a customer_id, and no key to pseudonymise it with is set",
             hint="set TILLSTREAM_CUSTOMER_KEY to a long random text, and keep it secret",
         )
-    digest = hmac.new(key, customer_id.encode(), hashlib.sha256).hexdigest()
-    return PSEUDONYM_PREFIX + digest[:_PSEUDONYM_HEX]
+    return key
 
 
 def is_pseudonym(customer_id: str) -> bool:

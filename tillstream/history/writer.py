@@ -6,13 +6,12 @@ another, and a day's commit comes last. So a run that was interrupted goes on wh
 that are committed are left out, and of the one that was under way only what is missing is written.
 """
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from clickhouse import queries
 from clickhouse.client import Client
@@ -20,20 +19,11 @@ from clickhouse.writer import insert
 from lake.archive import archive
 from lake.client import Lake
 from streaming.archiving import LAKE, as_records
-from streaming.batch import OffsetRange, offset_ranges, sale_lines, without_stored
-from streaming.enrich import Dimensions, enriched
-from streaming.recovery import stored_in
-from streaming.rows import (
-    LIVE,
-    SECONDS,
-    as_type,
-    commit_rows,
-    cuts_after,
-    fact_rows,
-    index_rows,
-)
-from streaming.schemas import FACTS
-from streaming.velocity import velocity
+from streaming.batch import Batch, offset_ranges
+from streaming.enrich import Dimensions
+from streaming.landing import Landing, Stopwatch
+from streaming.recovery import repair
+from streaming.rows import LIVE, commit_rows, cuts_after
 from streaming.watch import WATCH
 from tillstream.contracts.topics import HISTORY_PREFIX, SOURCE_TOPICS, TOPIC_SPECS, Topic
 from tillstream.errors import ConfigError
@@ -59,27 +49,21 @@ class HistoryWriter:
         self._client = client
         self._lake = lake
         self.topic_id = HISTORY_PREFIX + run
-        self._dimensions = Dimensions.load(client)
         self._next: dict[Place, int] = {}
         self._days = 0
-        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="history")
-        self._cuts = {
-            cut.partition: cut.next_offset
-            for cut in queries.committed_cuts(client, LIVE)
-            if self._is_ours(cut.topic_id)
-        }
-        self._high = {
-            partition: offset
-            for (topic_id, partition), offset in queries.highest_offsets(client).items()
-            if self._is_ours(topic_id)
-        }
-        uncommitted = [
-            (self.topic_id, partition, self._cuts.get(partition, 0), high)
-            for partition, high in self._high.items()
-            if high >= self._cuts.get(partition, 0)
+        committed = [
+            cut for cut in queries.committed_cuts(client, LIVE) if self._is_ours(cut.topic_id)
         ]
-        if uncommitted:
-            queries.repair_derived(client, uncommitted)
+        high_water = {
+            place: offset
+            for place, offset in queries.highest_offsets(client).items()
+            if self._is_ours(place[0])
+        }
+        repair(client, high_water, committed)
+        self._cuts = {cut.partition: cut.next_offset for cut in committed}
+        self._landing = Landing(client)
+        self._landing.open(high_water, Dimensions.load(client))
+        self._archiving = ThreadPoolExecutor(max_workers=1, thread_name_prefix="archive")
 
     def write(self, tables: Mapping[Topic, pa.Table]) -> int:
         """Store a day's rows (DECODED, in order of arrival, none before an earlier day's) and
@@ -90,23 +74,21 @@ class HistoryWriter:
         ranges = offset_ranges(day)
         if all(r.last < self._cuts.get(r.partition, 0) for r in ranges):
             return 0
-        fresh = self._not_stored(day, ranges)
-        winners = enriched(fresh, self._dimensions)
-        token = ",".join(str(r) for r in ranges)
-        # The lake first and beside the inserts: Parquet takes as long as they do.
-        archived = self._pool.submit(archive, self._lake, as_records(day))
-        self._all(self._facts(winners, token))
-        self._all(self._derived(winners, token))
+        # Beside the inserts: Parquet takes as long as they do.
+        archived = self._archiving.submit(archive, self._lake, as_records(day))
+        none = day.slice(0, 0)
+        fresh = self._landing.store(Batch(ranges, day, none, none), Stopwatch())
         archived.result()
         cuts = cuts_after(ranges)
         # Nobody is to be woken about the past: it counts as watched.
         for query in (LAKE, WATCH, LIVE):
             insert(self._client, "stream_commits", commit_rows(query, cuts, batch_id=self._days))
         self._days += 1
-        return int(fresh.num_rows)
+        return int(fresh.winners.num_rows)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True)
+        self._landing.close()
+        self._archiving.shutdown(wait=True)
 
     def _is_ours(self, topic_id: str) -> bool:
         if topic_id.startswith(HISTORY_PREFIX) and topic_id != self.topic_id:
@@ -140,38 +122,3 @@ class HistoryWriter:
             at = placed.schema.get_field_index(name)
             placed = placed.set_column(at, name, pa.array(values, type_))
         return placed.append_column("topic_id", pa.repeat(pa.scalar(self.topic_id), len(order)))
-
-    def _not_stored(self, day: pa.Table, ranges: tuple[OffsetRange, ...]) -> pa.Table:
-        doubtful = [
-            (r.topic_id, r.partition, r.first, r.last)
-            for r in ranges
-            if r.first <= self._high.get(r.partition, -1)
-        ]
-        return without_stored(day, stored_in(self._client, doubtful)) if doubtful else day
-
-    def _facts(self, winners: pa.Table, token: str) -> list[Callable[[], int]]:
-        tasks = []
-        for topic, (table, columns) in FACTS.items():
-            rows = winners.filter(pc.equal(winners["topic"], topic.value))
-            if rows.num_rows:
-                tasks.append(self._insert(table, fact_rows(rows, columns), token))
-        return tasks
-
-    def _derived(self, winners: pa.Table, token: str) -> list[Callable[[], int]]:
-        if not winners.num_rows:
-            return []
-        tasks = [self._insert("event_index", index_rows(winners), token)]
-        if (sales := sale_lines(winners)).num_rows:
-            sums = as_type(velocity(sales), "window_start", SECONDS)
-            tasks.append(self._insert("velocity_5m_sums", sums, token))
-        return tasks
-
-    def _insert(self, table: str, rows: pa.Table, token: str) -> Callable[[], int]:
-        return lambda: insert(self._client, table, rows, token=token)
-
-    def _all(self, tasks: list[Callable[[], int]]) -> None:
-        """All at once; waits for every one, so that none is under way when an error is raised."""
-        futures: list[Future[int]] = [self._pool.submit(task) for task in tasks]
-        failures = [error for future in futures if (error := future.exception())]
-        if failures:
-            raise failures[0]
