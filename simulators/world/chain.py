@@ -9,14 +9,17 @@ import numpy.typing as npt
 from simulators.world.columns import (
     CustomerEvents,
     DemandTruth,
+    ErrorTruth,
     Moves,
+    Orders,
     PriceChanges,
     Sales,
     ShelfTruth,
     SlotEvents,
     joined,
 )
-from simulators.world.daily import Day, swap
+from simulators.world.daily import swap
+from simulators.world.ordering import Day
 from simulators.world.seasons import DAY_MS
 from simulators.world.shelf import Flow
 from simulators.world.state import StoreState, flows_of, open_store
@@ -81,11 +84,8 @@ class Chain:
         return stepped.events
 
     def _midnight_ms(self, store: Store) -> int:
-        """The store's first midnight: of the UTC date at which the world begins."""
         if store.region not in self._midnights:
-            began = datetime.fromtimestamp(self.world.start_ms / 1000, tz=UTC)
-            local = datetime(began.year, began.month, began.day, tzinfo=store.zone)
-            self._midnights[store.region] = int(local.timestamp()) * 1000
+            self._midnights[store.region] = first_midnight_ms(self.world, store)
         return self._midnights[store.region]
 
 
@@ -96,6 +96,13 @@ def _receive(world: World, taker: StoreState, stepped: Stepped) -> None:
     position = np.searchsorted(taker.planogram.products, product)
     rows = flows_of(arrives, position, units, booked=units, kind=Flow.TRANSFER_IN)
     taker.plan(world, rows)
+
+
+def first_midnight_ms(world: World, store: Store) -> int:
+    """A store's midnight (UTC ms) of the UTC date at which the world begins."""
+    began = datetime.fromtimestamp(world.start_ms / 1000, tz=UTC)
+    local = datetime(began.year, began.month, began.day, tzinfo=store.zone)
+    return int(local.timestamp()) * 1000
 
 
 def offset_of(store: Store, at_ms: int) -> int:
@@ -113,4 +120,6 @@ def together(parts: Sequence[SlotEvents]) -> SlotEvents:
         customers=joined([part.customers for part in parts], CustomerEvents),
         demand=joined([part.demand for part in parts], DemandTruth),
         shelves=joined([part.shelves for part in parts], ShelfTruth),
+        errors=joined([part.errors for part in parts], ErrorTruth),
+        orders=joined([part.orders for part in parts], Orders),
     )

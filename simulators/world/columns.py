@@ -124,6 +124,32 @@ class ShelfTruth(Columns):
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorTruth(Columns):
+    """By how many units a shelf holds more than its books say (`error`, may be negative), from
+    `at_ms` on: at its first movement, and whenever that changes."""
+
+    at_ms: Ints
+    store: Ints
+    product: Ints
+    error: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Orders(Columns):
+    """Goods on their way to `store`, as the chain's order book has them: `units` ordered, when they
+    were promised for (a truck after the supplier's usual lead time), and when they were received,
+    which nobody knows before. `is_transfer` is 1 for goods that a neighbour sent."""
+
+    ordered_at_ms: Ints
+    store: Ints
+    product: Ints
+    units: Ints
+    expected_at_ms: Ints
+    received_at_ms: Ints
+    is_transfer: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class SlotEvents:
     """All that happened in one or more slots."""
 
@@ -133,6 +159,8 @@ class SlotEvents:
     customers: CustomerEvents
     demand: DemandTruth
     shelves: ShelfTruth
+    errors: ErrorTruth
+    orders: Orders
 
     @property
     def count(self) -> int:

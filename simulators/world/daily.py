@@ -3,16 +3,15 @@
 Staff act on the books; only what has expired is judged by what truly lies there.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from simulators.world.chance import Purpose, stream
-from simulators.world.columns import PRICE_REASONS, PriceChanges
+from simulators.world.columns import PRICE_REASONS, Orders, PriceChanges
 from simulators.world.fitted import fitted
 from simulators.world.market import week_of, week_start
-from simulators.world.scenario import ColdChainFailure, SupplierStrike
+from simulators.world.ordering import Day, bring_opening_orders, opening_orders, order
+from simulators.world.scenario import ColdChainFailure
 from simulators.world.seasons import DAY_MS, HOUR_MS
 from simulators.world.shelf import Flow
 from simulators.world.state import StoreState, flows_of, levels
@@ -20,37 +19,22 @@ from simulators.world.world import World
 
 Ints = npt.NDArray[np.int64]
 
-_TRUCK_HOUR = 4
-_CLOSING_HOUR = 22
 _MOST_TRANSFERS = 20
 # Departments whose goods must stay cold.
 _CHILLED = (3, 4, 5, 7)
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
-    """One local day of a store. `midnight_ms` is UTC; nothing is planned before `from_ms`."""
-
-    number: int
-    midnight_ms: int
-    from_ms: int
-
-    def moments(self, draw: np.random.Generator, count: int) -> Ints:
-        """Times of the day's trading that are still to come."""
-        start = max(self.from_ms, self.midnight_ms + 7 * HOUR_MS)
-        end = max(start + 1, self.midnight_ms + _CLOSING_HOUR * HOUR_MS)
-        return draw.integers(start, end, count)
-
-
-def begin_day(world: World, state: StoreState, day: Day) -> PriceChanges:
-    """Plan a day, and make the price changes that it begins with."""
+def begin_day(world: World, state: StoreState, day: Day) -> tuple[PriceChanges, Orders]:
+    """Plan a day, and make the price changes and orders that it begins with; the first day's are
+    what was on its way already."""
     draw = stream(world.seed, Purpose.DAY, subject=state.store.number, at=day.number)
     first = state.day is None
     touched = np.unique(np.concatenate(state.touched)) if state.touched else np.empty(0, np.int64)
     state.touched.clear()
-    _bring_opening_orders(world, state, day)
+    orders = opening_orders(world, state, day) if first else Orders.empty()
+    bring_opening_orders(world, state, day)
     if not first:
-        _order(world, state, day, touched, draw)
+        orders = order(world, state, day, touched, draw)
         _expire(state, day)
     _lose(world, state, day, draw)
     _count(world, state, day, touched, draw)
@@ -59,73 +43,7 @@ def begin_day(world: World, state: StoreState, day: Day) -> PriceChanges:
         _spoil(world, state)
     changes = PriceChanges.empty() if first else _reprice(world, state, day)
     state.day = day.number
-    return changes
-
-
-def _order(
-    world: World, state: StoreState, day: Day, touched: Ints, draw: np.random.Generator
-) -> None:
-    """The fewest whole packs that reach the reorder point, of what moved since yesterday; a truck
-    brings them at the supplier's lead time, late or short at times, and at times nobody notices
-    what is missing."""
-    catalogue, scenario = world.catalogue, world.scenario
-    product = state.planogram.products[touched]
-    pack = catalogue.pack_units[product]
-    short_of = levels(world, state, touched) - state.recorded[touched] - state.on_order[touched]
-    units = -(-np.maximum(short_of, 0) // pack) * pack
-    wanted = units > 0
-    position, units, product = touched[wanted], units[wanted], product[wanted]
-    n = len(position)
-    supplier = catalogue.supplier[product]
-    late = draw.random(n) < catalogue.suppliers.delay[supplier]
-    days = catalogue.suppliers.lead_days[supplier] + late * draw.integers(1, 4, n)
-    days = _after_strikes(world, day, supplier, days)
-    is_short = draw.random(n) < catalogue.suppliers.short[supplier]
-    sent = np.where(is_short, (units * draw.uniform(0.3, 0.95, n)).astype(np.int64), units)
-    unnoticed = draw.random(n) < scenario.records.unnoticed_short
-    state.on_order[position] += units.astype(np.int32)
-    at = _truck_ms(state, day) + days * DAY_MS
-    rows = flows_of(at, position, sent, booked=np.where(unnoticed, units, sent), kind=Flow.DELIVERY)
-    rows[:, 5] = units  # what leaves the order book, whatever came
-    state.plan(world, rows)
-
-
-def _truck_ms(state: StoreState, day: Day) -> int:
-    return day.midnight_ms + _TRUCK_HOUR * HOUR_MS + state.store.truck_minute * 60_000
-
-
-def _bring_opening_orders(world: World, state: StoreState, day: Day) -> None:
-    """What was on its way as the run began comes over the days of each lead time."""
-    if state.opening_orders is None:
-        return
-    since = day.number - (world.start_ms // DAY_MS - 1)
-    coming = np.flatnonzero(state.opening_orders)
-    supplier = world.catalogue.supplier[state.planogram.products[coming]]
-    lead = world.catalogue.suppliers.lead_days[supplier]
-    truck = _truck_ms(state, day)
-    if truck >= day.from_ms:
-        due = coming[(coming + state.store.number) % lead < since]
-        units = state.opening_orders[due].astype(np.int64)
-        rows = flows_of(np.full(len(due), truck), due, units, booked=units, kind=Flow.DELIVERY)
-        rows[:, 5] = units
-        state.plan(world, rows)
-        state.opening_orders[due] = 0
-    if since > lead.max(initial=0):
-        state.opening_orders = None
-
-
-def _after_strikes(world: World, day: Day, supplier: Ints, days: Ints) -> Ints:
-    first = world.start_ms // DAY_MS
-    for number, shock in enumerate(world.scenario.shocks):
-        if not isinstance(shock, SupplierStrike):
-            continue
-        draw = stream(world.seed, Purpose.SHOCK, subject=number)
-        struck = draw.random(len(world.catalogue.suppliers)) < shock.suppliers
-        start = first + shock.from_day
-        arrives = day.number + days
-        held = struck[supplier] & (arrives >= start) & (arrives < start + shock.days)
-        days = np.where(held, start + shock.days - day.number, days)
-    return days
+    return changes, orders
 
 
 def _expire(state: StoreState, day: Day) -> None:

@@ -150,8 +150,7 @@ class ShareRun:
             self._horizon_ms = start_ms + world.slot_ms
 
     def _finished(self, events: SlotEvents, start_ms: int) -> Messages:
-        self._truth.demand(events.demand)
-        self._truth.shelves(events.shelves)
+        self._truth.slot(events)
         return self._mishaps.messages(events, start_ms)
 
     def _publish_due(self, until_ms: int, now_ms: int, speed: float | None) -> bool:

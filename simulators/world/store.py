@@ -12,14 +12,18 @@ from simulators.world.columns import (
     REASONS,
     CustomerEvents,
     DemandTruth,
+    ErrorTruth,
     Moves,
+    Orders,
     PriceChanges,
     Sales,
     ShelfTruth,
     SlotEvents,
+    joined,
 )
-from simulators.world.daily import Day, begin_day
+from simulators.world.daily import begin_day
 from simulators.world.market import Shelf
+from simulators.world.ordering import Day
 from simulators.world.seasons import DAY_MS, HOUR_MS, visits_by_hour
 from simulators.world.shelf import Flow, Flows, Runs, Settled, settle
 from simulators.world.state import StoreState, flows_of
@@ -63,9 +67,9 @@ def step(world: World, state: StoreState, start_ms: int, offset_ms: int) -> Step
     end_ms = start_ms + world.slot_ms
     number = (start_ms + offset_ms + world.slot_ms // 2) // DAY_MS
     day = Day(number, number * DAY_MS - offset_ms, start_ms)
-    prices = PriceChanges.empty()
+    prices, orders = PriceChanges.empty(), Orders.empty()
     if state.day != number:
-        prices = begin_day(world, state, day)
+        prices, orders = begin_day(world, state, day)
     shelf = world.market.shelf(store.planogram, store.region, number)
     draw = stream(world.seed, Purpose.SLOT, subject=store.number, at=start_ms // 60_000)
     demand = world.scenario.demand
@@ -97,6 +101,7 @@ def step(world: World, state: StoreState, start_ms: int, offset_ms: int) -> Step
     settled = settle(
         flows, runs, state.physical[here].astype(np.int64), state.recorded[here].astype(np.int64)
     )
+    errors = _errors(state, flows, runs, settled)
     moves = _moves(state, flows, runs, settled)
     sales, sold = _sales(world, state, shelf, baskets, asked.lines, flows, source, settled, agenda)
     _keep(world, state, flows, runs, settled, source, agenda, number)
@@ -108,6 +113,8 @@ def step(world: World, state: StoreState, start_ms: int, offset_ms: int) -> Step
         customers=_visits(state, baskets, draw),
         demand=_demand(state, start_ms, asked, sold, len(lines.basket)),
         shelves=_shelves(state, flows, settled),
+        errors=errors,
+        orders=joined([orders, _sent(state, flows, settled)], Orders),
     )
     return Stepped(events, _shipped(state, flows, settled, day))
 
@@ -371,6 +378,36 @@ def _shelves(state: StoreState, flows: Flows, settled: Settled) -> ShelfTruth:
         store=np.full(len(rows), state.store.number),
         product=state.planogram.products[flows.position[rows]],
         is_empty=settled.emptied[rows].astype(np.int64),
+    )
+
+
+def _errors(state: StoreState, flows: Flows, runs: Runs, settled: Settled) -> ErrorTruth:
+    """Before `_moves`, which counts the first report of a shelf."""
+    error = settled.physical - settled.recorded
+    before = settled.physical - settled.moved - settled.recorded_before
+    told = error != before
+    told[runs.starts] |= state.sequence[flows.position[runs.starts]] == 0
+    rows = np.flatnonzero(told)
+    return ErrorTruth(
+        at_ms=flows.at_ms[rows],
+        store=np.full(len(rows), state.store.number),
+        product=state.planogram.products[flows.position[rows]],
+        error=error[rows],
+    )
+
+
+def _sent(state: StoreState, flows: Flows, settled: Settled) -> Orders:
+    """What goes to the neighbour, who is told of it."""
+    rows = np.flatnonzero((flows.kind == Flow.TRANSFER_OUT) & (settled.moved < 0))
+    arrives = flows.at_ms[rows] + DAY_MS - HOUR_MS
+    return Orders(
+        ordered_at_ms=flows.at_ms[rows],
+        store=np.full(len(rows), state.store.number ^ 1),
+        product=state.planogram.products[flows.position[rows]],
+        units=-settled.moved[rows],
+        expected_at_ms=arrives,
+        received_at_ms=arrives,
+        is_transfer=np.ones(len(rows), dtype=np.int64),
     )
 
 

@@ -3,6 +3,9 @@
 demand.parquet     units wanted, sold, unmet, moved on, by store, product and slot
 stockouts.parquet  from when until when a shelf was truly empty
 stock.parquet      what lay there and what the books said, of each reported shelf, at the end
+errors.parquet     by how many units a reported shelf holds more than its books say, from when on
+orders.parquet     the chain's order book: what was ordered and sent, promised for when, and when it
+                   was received. What had been ordered is no secret; when it comes is, until then
 faults.parquet     the manifest: each message with a fault, where Kafka has it, and where the
                    pipeline must have put it
 """
@@ -17,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simulators.world.avro import Bytes
-from simulators.world.columns import DemandTruth, ShelfTruth
+from simulators.world.columns import DemandTruth, ErrorTruth, Orders, ShelfTruth, SlotEvents
 from simulators.world.faults import EXPECTED, Fault
 from simulators.world.messages import Messages, product_ids, store_ids
 from simulators.world.state import StoreState
@@ -38,6 +41,17 @@ SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     ),
     "shelves": pa.schema([("at", _MS), *_ITEM, ("is_empty", pa.bool_())]),
     "stockouts": pa.schema([*_ITEM, ("empty_from", _MS), ("empty_until", _MS)]),
+    "errors": pa.schema([("at", _MS), *_ITEM, ("error", pa.int32())]),
+    "orders": pa.schema(
+        [
+            ("ordered_at", _MS),
+            *_ITEM,
+            ("units", pa.int32()),
+            ("expected_at", _MS),
+            ("received_at", _MS),
+            ("is_transfer", pa.bool_()),
+        ]
+    ),
     "stock": pa.schema([*_ITEM, ("physical", pa.int32()), ("recorded", pa.int32())]),
     "faults": pa.schema(
         [
@@ -53,7 +67,7 @@ SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     ),
 }
 # What is left in the folder when a run is over.
-TABLES: Final = ("demand", "stockouts", "stock", "faults")
+TABLES: Final = ("demand", "stockouts", "stock", "errors", "orders", "faults")
 
 
 class TruthWriter:
@@ -69,12 +83,28 @@ class TruthWriter:
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._turns: list[ShelfTruth] = []
 
+    def slot(self, events: SlotEvents) -> None:
+        """All that is kept of a slot."""
+        self.demand(events.demand)
+        self.shelves(events.shelves)
+        self.errors(events.errors)
+        self.orders(events.orders)
+
     def demand(self, rows: DemandTruth) -> None:
         columns = (rows.wanted, rows.sold, rows.unmet, rows.moved_on)
         self._write("demand", rows.at_ms, *_items(rows.store, rows.product), *columns)
 
     def shelves(self, rows: ShelfTruth) -> None:
         self._turns.append(rows)
+
+    def errors(self, rows: ErrorTruth) -> None:
+        self._write("errors", rows.at_ms, *_items(rows.store, rows.product), rows.error)
+
+    def orders(self, rows: Orders) -> None:
+        times = (rows.expected_at_ms, rows.received_at_ms)
+        items = _items(rows.store, rows.product)
+        transfer = rows.is_transfer.astype(bool)
+        self._write("orders", rows.ordered_at_ms, *items, rows.units, *times, transfer)
 
     def faults(self, messages: Messages, partition: Ints, offset: Ints) -> None:
         """Messages with a fault, and where Kafka has them."""

@@ -6,15 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from streaming.risk import (
+from streaming.risk import belief, score
+from tillstream.demand.belief import Belief, Floats
+from tillstream.demand.risk import (
     FAR_DAYS,
-    Belief,
-    Floats,
-    belief,
     demand_at_least,
     demand_quantile,
     expected_shortfall,
-    score,
     time_to_empty,
 )
 

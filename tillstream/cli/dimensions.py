@@ -17,7 +17,7 @@ _SUFFIXES = (".parquet", ".csv")
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Products, stores, suppliers and prior demand, as files.")
+    group = typer.Typer(help="Products, stores, suppliers, prior demand and open orders, as files.")
     group.command(epilog="Example: tillstream dimensions export backup/dimensions")(export)
     group.command(epilog="Example: tillstream dimensions load backup/dimensions")(load)
     app.add_typer(group, name="dimensions", no_args_is_help=True)

@@ -14,6 +14,9 @@ from tillstream.cli import (
     chaos,
     demo,
     dimensions,
+    evaluate,
+    learn,
+    plan,
     rebuild,
     replay,
     simulate,
@@ -56,6 +59,9 @@ simulate.register(app)
 tail.register(app)
 warehouse.register(app)
 dimensions.register(app)
+learn.register(app)
+plan.register(app)
+evaluate.register(app)
 bench.register(app)
 stream.register(app)
 audit.register(app)

@@ -105,8 +105,7 @@ def _days(
     waiting: dict[Topic, list[pa.Table]] = {topic: [] for topic in SOURCE_TOPICS}
     for number, events in enumerate(chain.slots()):
         if truth is not None:
-            truth.demand(events.demand)
-            truth.shelves(events.shelves)
+            truth.slot(events)
         for topic, rows in decoded(sender, events).items():
             waiting[topic].append(rows)
         midnight_ms = world.start_ms + (number + 1) * DAY_MS

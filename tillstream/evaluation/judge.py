@@ -1,0 +1,82 @@
+"""One scenario from an empty warehouse to its reports."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clickhouse.client import Client
+from clickhouse.writer import insert
+from lake.client import Lake
+from simulators.world.scenario import Scenario
+from tillstream.contracts.catalogue import Catalogue
+from tillstream.evaluation.books import read_books
+from tillstream.evaluation.rules import Scored
+from tillstream.evaluation.run import Report, Trial, evaluate
+from tillstream.evaluation.scores import Judged
+from tillstream.evaluation.world import make_case, write_case
+from tillstream.learning.outlook import outlook
+
+OURS = "tillstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was judged, and how."""
+
+    scenario: str
+    seed: int
+    decisions: int
+    reports: tuple[Report, ...]
+    said: dict[str, Scored]
+    judged: Judged
+
+
+def judge(
+    scenario: Scenario,
+    *,
+    client: Client,
+    lake: Lake,
+    catalogue: Catalogue,
+    folder: Path,
+    warmup_days: int,
+    test_days: int,
+    budget: int,
+    draws: int,
+    on_phase: Callable[[str, float | None], None] = lambda _name, _share: None,
+) -> Verdict:
+    """Simulate into an empty warehouse, ask for every test day's risks, and hold them against what
+    happened. `on_phase` is told what is done and the share of it. Raises ServiceError and
+    ConfigError."""
+    case = make_case(scenario, warmup_days=warmup_days, test_days=test_days)
+    write_case(
+        case,
+        client=client,
+        lake=lake,
+        catalogue=catalogue,
+        customer_key=b"judged",
+        folder=folder,
+        on_progress=lambda report: on_phase("simulating", report.days / report.days_total),
+    )
+    _load_orders(client, folder)
+    on_phase("reading the books", None)
+    trial = Trial(case, read_books(client, case.items, case.moments, case.world.start_ms), folder)
+
+    def ours(as_of_ms: int) -> pa.Table:
+        done = int(np.searchsorted(case.moments, as_of_ms))
+        on_phase("predicting and comparing", done / len(case.moments))
+        return outlook(client, as_of_ms=as_of_ms, days=warmup_days)
+
+    reports, said, judged = evaluate(trial, {OURS: ours}, budget=budget, draws=draws)
+    return Verdict(scenario.name, scenario.seed, len(judged.row), tuple(reports), said, judged)
+
+
+def _load_orders(client: Client, folder: Path) -> None:
+    """The chain's order book, without what only the future tells."""
+    orders = pq.read_table(folder / "orders.parquet")
+    known = orders.select(["store_id", "product_id", "units", "ordered_at", "expected_at"])
+    numbers = pa.array([str(number) for number in range(orders.num_rows)])
+    insert(client, "purchase_orders", known.append_column("order_id", numbers))
