@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -168,3 +168,21 @@ def test_nothing_scored_yet_is_said(empty: WarehouseSettings, tmp_path: Path) ->
     result = CliRunner().invoke(cli(tmp_path, empty), ["plan"])
     assert isinstance(result.exception, ConfigError)
     assert "nothing to plan" in str(result.exception)
+
+
+def test_orders_on_their_way_are_read(client: Client) -> None:
+    columns = ["order_id", "store_id", "product_id", "units", "ordered_at", "expected_at"]
+    day = timedelta(days=1)
+    orders = [
+        ["1", "S1", "P1", 12, AS_OF - day, AS_OF + 1.5 * day],
+        ["2", "S1", "P1", 5, AS_OF - day, AS_OF + 3 * day],
+        ["3", "S1", "P1", 99, AS_OF - 3 * day, AS_OF - day],
+        ["4", "S1", "P1", 99, AS_OF + day, AS_OF + 2 * day],
+    ]
+    client.insert("purchase_orders", orders, column_names=columns)
+    try:
+        milk, soap = rows(read_items(client, ["S1"]))
+    finally:
+        client.command("TRUNCATE TABLE purchase_orders")
+    assert (milk["on_order_units"], milk["next_receipt_days"]) == (17.0, 1.5)
+    assert (soap["on_order_units"], soap["next_receipt_days"]) == (0.0, None)

@@ -14,9 +14,6 @@ from tillstream.errors import ConfigError
 _PRICE_DAYS = 90
 # The warehouse does not keep these: null, and the plan says so.
 _UNKNOWN = {
-    "on_order_units": "Float64",
-    "next_receipt_days": "Float64",
-    "lead_late_share": "Float64",
     "pack_units": "Int64",
     "min_order_units": "Int64",
     "capacity_units": "Float64",
@@ -78,6 +75,10 @@ def read_items(
         " nullIf(p.product_name, '') AS product_name, nullIf(p.category, '') AS category,"
         " nullIf(d.region, '') AS region,"
         " r.a AS a, r.b AS b, r.dispersion AS dispersion, r.on_hand AS on_hand,"
+        # Without any order, nobody has told of them: that is not the same as none on their way.
+        " if((SELECT count() FROM purchase_orders) > 0, toNullable(o.units), NULL)"
+        " AS on_order_units, nullIf(o.next_days, 0) AS next_receipt_days,"
+        " if(m.n > 0, toNullable(m.shares[toString(p.supplier_id)]), NULL) AS lead_late_share,"
         f" r.lead_days AS lead_days, {unknown},"
         " toFloat64(p.shelf_life_days) AS shelf_life_days,"
         f" coalesce({cost}, s.price * (1 - p.margin)) AS unit_cost,"
@@ -86,7 +87,8 @@ def read_items(
         "  dispersion, toFloat64(on_hand) AS on_hand, lead_time_days AS lead_days"
         f"  FROM stockout_risk FINAL WHERE {chosen}) AS r"
         " LEFT JOIN (SELECT product_id, product_name, toString(category) AS category,"
-        "  toNullable(margin) AS margin, unit_cost, shelf_life_days FROM dim_product FINAL) AS p"
+        "  toNullable(margin) AS margin, unit_cost, shelf_life_days, supplier_id"
+        "  FROM dim_product FINAL) AS p"
         " ON p.product_id = r.product_id"
         " LEFT JOIN (SELECT store_id, toString(region) AS region FROM dim_store FINAL) AS d"
         " ON d.store_id = r.store_id"
@@ -96,6 +98,16 @@ def read_items(
         f"  (SELECT toDate(max(as_of)) - {_PRICE_DAYS} FROM stockout_risk)"
         "  GROUP BY store_id, product_id) AS s"
         " ON s.store_id = r.store_id AND s.product_id = r.product_id"
+        " LEFT JOIN (SELECT toString(store_id) AS store_id, product_id,"
+        "  sum(toFloat64(units)) AS units,"
+        "  min(dateDiff('second', newest, expected_at)) / 86400 AS next_days"
+        "  FROM purchase_orders FINAL"
+        "  CROSS JOIN (SELECT max(as_of) AS newest FROM stockout_risk) AS now"
+        f"  WHERE {chosen} AND ordered_at <= newest AND expected_at > newest"
+        "  GROUP BY store_id, product_id) AS o"
+        " ON o.store_id = r.store_id AND o.product_id = r.product_id"
+        " CROSS JOIN (SELECT count() AS n, argMax(late_by_supplier, as_of) AS shares"
+        "  FROM demand_model FINAL) AS m"
         " ORDER BY store_id, product_id",
         keys=keys,
         parameters={"stores": list(stores)},
