@@ -79,12 +79,11 @@ def open_orders(client: Client, *, as_of_ms: int) -> pa.Table:
 
 
 def held_up(client: Client, *, as_of_ms: int) -> dict[str, int]:
-    """Suppliers who deliver nothing at present, and for how long (milliseconds) that may go on: as
-    long as it has lasted, which is what is to be expected where nothing else is known (Gott,
-    Nature 363, 1993), and two days at least."""
+    """Suppliers who deliver nothing at present, and for how long that has lasted (milliseconds; a
+    day at least)."""
     rows = queries.select(client, _HELD_UP, parameters={"until": as_of_ms // 1000})
     pairs = zip(rows["supplier_id"].to_pylist(), rows["since_ms"].to_pylist(), strict=True)
-    return {supplier: max(2 * DAY_MS, as_of_ms - since_ms) for supplier, since_ms in pairs}
+    return {supplier: max(DAY_MS, as_of_ms - since_ms) for supplier, since_ms in pairs}
 
 
 def fresh_goods(client: Client, *, as_of_ms: int) -> pa.Table:
