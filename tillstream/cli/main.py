@@ -15,6 +15,7 @@ from tillstream.cli import (
     demo,
     dimensions,
     evaluate,
+    explain,
     learn,
     plan,
     rebuild,
@@ -62,6 +63,7 @@ dimensions.register(app)
 learn.register(app)
 plan.register(app)
 evaluate.register(app)
+explain.register(app)
 bench.register(app)
 stream.register(app)
 audit.register(app)

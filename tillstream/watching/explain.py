@@ -1,0 +1,288 @@
+"""Why an item has the risk it has, and why it did or did not wake anybody: every number with where
+it comes from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from clickhouse.client import Client
+from clickhouse.queries import select
+from tillstream.contracts.topics import Topic
+from tillstream.errors import ConfigError
+from tillstream.settings import RiskSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records of one partition of Kafka, first to last offset."""
+
+    topic: str
+    partition: int
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        span = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+        return f"{self.topic}:{self.partition}:{span}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """The newest report of the shelf."""
+
+    on_hand: int
+    change: int
+    reason: str
+    at: datetime
+    record: Records
+
+
+@dataclass(frozen=True, slots=True)
+class Sales:
+    """What was sold since `since`."""
+
+    since: datetime
+    lines: int
+    units: int
+    last_at: datetime | None
+    records: Sequence[Records]
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What was believed of the item's demand before; `given` is False for the default."""
+
+    daily_units: float
+    weight_days: float
+    given: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The newest score. Days are days of demand."""
+
+    as_of: datetime
+    risk: float
+    on_hand: int
+    daily_units: float
+    dispersion: float
+    evidence_units: float
+    evidence_days: float
+    lead_time_days: float
+    empty_p10_days: float
+    empty_p50_days: float
+    empty_p90_days: float
+    reorder_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """The newest alert of the item, open or not."""
+
+    alert_id: str
+    version: int
+    state: str
+    opened_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything behind an item's risk. `score` is None for a shelf that was never scored."""
+
+    store_id: str
+    product_id: str
+    product_name: str
+    stock: Stock
+    prior: Prior
+    sales: Sales | None
+    score: Score | None
+    alert: Alert | None
+    open_above: float
+    resolve_below: float
+
+
+def explain(client: Client, rules: RiskSettings, store_id: str, product_id: str) -> Explanation:
+    """Raises ConfigError for an item that nobody has reported, and ServiceError."""
+    item = {"store": store_id, "product": product_id}
+    stock = _stock(client, item)
+    score = _score(client, item)
+    names = select(
+        client,
+        "SELECT product_name FROM dim_product FINAL WHERE product_id = {product:String}",
+        parameters=item,
+    )["product_name"].to_pylist()
+    return Explanation(
+        store_id=store_id,
+        product_id=product_id,
+        product_name=names[0] if names and names[0] else product_id,
+        stock=stock,
+        prior=_prior(client, rules, item),
+        sales=_sales(client, item, score) if score else None,
+        score=score,
+        alert=_alert(client, item),
+        open_above=rules.open_above,
+        resolve_below=rules.resolve_below,
+    )
+
+
+_ITEM = "store_id = {store:String} AND product_id = {product:String}"
+
+
+def _stock(client: Client, item: dict[str, str]) -> Stock:
+    found = select(
+        client,
+        "SELECT quantity_on_hand, quantity_change, toString(reason) AS reason,"
+        " toTimeZone(event_time, 'UTC') AS at, partition, offset FROM fact_inventory"
+        f" WHERE {_ITEM} ORDER BY sequence DESC, event_time DESC, offset DESC LIMIT 1",
+        parameters=item,
+    ).to_pylist()
+    if not found:
+        raise ConfigError(
+            f"no stock of product {item['product']} was ever reported by store {item['store']}",
+            hint="`tillstream sql 'SELECT store_id, product_id, on_hand FROM current_stock'` lists"
+            " what is known",
+        )
+    row = found[0]
+    return Stock(
+        on_hand=row["quantity_on_hand"],
+        change=row["quantity_change"],
+        reason=row["reason"],
+        at=row["at"],
+        record=Records(Topic.INVENTORY.value, row["partition"], row["offset"], row["offset"]),
+    )
+
+
+def _score(client: Client, item: dict[str, str]) -> Score | None:
+    columns = (
+        *("risk", "on_hand", "daily_units", "dispersion", "evidence_units", "evidence_days"),
+        *("lead_time_days", "empty_p10_days", "empty_p50_days", "empty_p90_days", "reorder_point"),
+    )
+    found = select(
+        client,
+        f"SELECT toTimeZone(as_of, 'UTC') AS as_of, {', '.join(columns)} FROM stockout_risk FINAL"
+        f" WHERE {_ITEM}",
+        parameters=item,
+    ).to_pylist()
+    return Score(**found[0]) if found else None
+
+
+def _prior(client: Client, rules: RiskSettings, item: dict[str, str]) -> Prior:
+    found = select(
+        client,
+        f"SELECT daily_units FROM demand_prior FINAL WHERE {_ITEM}",
+        parameters=item,
+    )["daily_units"].to_pylist()
+    daily = found[0] if found else rules.default_daily_units
+    return Prior(daily, rules.prior_weight_days, given=bool(found))
+
+
+def _sales(client: Client, item: dict[str, str], score: Score) -> Sales:
+    # Evidence is kept by whole UTC days.
+    since = score.as_of - timedelta(days=score.evidence_days)
+    since = since.replace(hour=0, minute=0, second=0, microsecond=0)
+    span = {**item, "since": int(since.timestamp()), "until": int(score.as_of.timestamp() * 1000)}
+    found = select(
+        client,
+        "SELECT partition, count() AS lines, sum(quantity) AS units, min(offset) AS first,"
+        " max(offset) AS last, toTimeZone(max(event_time), 'UTC') AS last_at FROM fact_sales"
+        f" WHERE {_ITEM} AND event_time >= toDateTime({{since:Int64}}, 'UTC')"
+        " AND event_time <= fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
+        " GROUP BY partition ORDER BY partition",
+        parameters=span,
+    ).to_pylist()
+    return Sales(
+        since=since,
+        lines=sum(row["lines"] for row in found),
+        units=sum(row["units"] for row in found),
+        last_at=max((row["last_at"] for row in found), default=None),
+        records=tuple(
+            Records(Topic.SALES.value, row["partition"], row["first"], row["last"]) for row in found
+        ),
+    )
+
+
+def _alert(client: Client, item: dict[str, str]) -> Alert | None:
+    found = select(
+        client,
+        "SELECT alert_id, version, toString(state) AS state,"
+        " toTimeZone(opened_at, 'UTC') AS opened_at, toTimeZone(at, 'UTC') AS at"
+        f" FROM restock_alerts WHERE {_ITEM} ORDER BY at DESC LIMIT 1",
+        parameters=item,
+    ).to_pylist()
+    return Alert(**found[0]) if found else None
+
+
+def sentences(found: Explanation) -> list[tuple[str, str]]:
+    """(what, in words) for someone who knows shops, in the order in which one asks."""
+    lines = [("stock", _stock_words(found.stock))]
+    if found.score is None or found.sales is None:
+        return [*lines, ("risk", "not scored yet: the stream has not come to it")]
+    score = found.score
+    prior = "before that" if found.prior.given else "by default, since nothing was known before"
+    lines += [
+        (
+            "demand",
+            f"about {_rate(score.daily_units)}: {found.sales.units} sold on {found.sales.lines} "
+            f"receipts since {_when(found.sales.since)}{_from(found.sales.records)}, and "
+            f"{_rate(found.prior.daily_units)} {prior}, which counts for "
+            f"{found.prior.weight_days:.0f} days",
+        ),
+        (
+            "supply",
+            f"an order placed now arrives in {score.lead_time_days:.1f} days",
+        ),
+        (
+            "risk",
+            f"{score.risk:.0%} that the shelf is empty before that; empty in "
+            f"{score.empty_p50_days:.1f} days as likely as not "
+            f"({score.empty_p10_days:.1f} to {score.empty_p90_days:.1f} in eight of ten cases), "
+            f"as of {_when(score.as_of)}; order at {score.reorder_point} or fewer",
+        ),
+        ("alert", _alert_words(found, score)),
+    ]
+    if score.on_hand != found.stock.on_hand:
+        lines.append(
+            (
+                "note",
+                f"the score was made when {score.on_hand} were on hand; the next one follows",
+            )
+        )
+    return lines
+
+
+def _stock_words(stock: Stock) -> str:
+    return (
+        f"{stock.on_hand} on hand, says the report of {_when(stock.at)} "
+        f"({stock.reason} {stock.change:+d}; {stock.record})"
+    )
+
+
+def _alert_words(found: Explanation, score: Score) -> str:
+    alert = found.alert
+    if alert is not None and alert.state != "resolved":
+        stays = f"it ends at {found.resolve_below:.0%} or less"
+        return (
+            f"open since {_when(alert.opened_at)} ({alert.alert_id}, step {alert.version}, "
+            f"{alert.state}): the risk reached {found.open_above:.0%}; {stays}"
+        )
+    before = f"; the last one ended {_when(alert.at)}" if alert is not None else ""
+    if score.risk >= found.open_above:
+        return f"none yet, though the risk has reached {found.open_above:.0%}{before}"
+    return f"none: {score.risk:.0%} is below the {found.open_above:.0%} that open one{before}"
+
+
+def _rate(daily_units: float) -> str:
+    if daily_units >= 1:
+        return f"{daily_units:.1f} a day"
+    if daily_units >= 1 / 7:
+        return f"{daily_units * 7:.1f} a week"
+    return f"{daily_units * 30:.1f} a month"
+
+
+def _from(records: Sequence[Records]) -> str:
+    return f" ({', '.join(map(str, records))})" if records else ""
+
+
+def _when(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
