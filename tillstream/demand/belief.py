@@ -42,13 +42,3 @@ def updated(prior: Belief, *, units: Floats, exposure: Floats) -> Belief:
     a = prior.a + np.maximum(units, 0.0) / spread
     b = prior.b + np.maximum(exposure, 0.0) / spread
     return Belief(a=np.maximum(a, LEAST_UNITS), b=b, dispersion=spread)
-
-
-def discounted(belief: Belief, *, days: Floats | float, half_life_days: float) -> Belief:
-    """The belief `days` later: the mean rate stays, and half its weight is left after
-    `half_life_days`, because demand drifts and old evidence would make us too sure (the discount
-    factor of West & Harrison, Bayesian Forecasting and Dynamic Models, 2nd ed., 10.8)."""
-    kept = 0.5 ** (np.maximum(days, 0.0) / half_life_days)
-    return Belief(
-        a=np.maximum(belief.a * kept, LEAST_UNITS), b=belief.b * kept, dispersion=belief.dispersion
-    )
