@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ from tillstream.cli.bench_view import week_table, windows_tables
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.codec import Codec
 from tillstream.contracts.topics import Topic
+from tillstream.devstack.stack import Stack
 from tillstream.errors import ConfigError
 from tillstream.settings import LakeSettings, Settings, load_settings
 
@@ -220,6 +222,19 @@ def test_the_processor_is_named_from_cpuinfo() -> None:
 def test_a_scratch_home_is_gone_after_an_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt), scratch_home("tillstream-test-") as home:
         (home / "data").write_text("x", encoding="utf-8")
+        raise KeyboardInterrupt
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_end_the_cleaning_up(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(_stack: Stack) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Stack, "down", down)
+    with pytest.raises(KeyboardInterrupt), scratch_home("tillstream-test-") as home:
         raise KeyboardInterrupt
     assert not home.exists()
 

@@ -34,7 +34,8 @@ def scratch_home(prefix: str, *, keep: bool = False) -> Iterator[Path]:
     try:
         yield home
     finally:
-        # A second, impatient Ctrl-C would leave a broker running.
+        # A second, impatient signal would leave a broker running.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             Stack(load_settings(home=home)).down()
