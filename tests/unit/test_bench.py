@@ -230,12 +230,16 @@ def test_a_scratch_home_is_gone_after_an_interrupt() -> None:
 def test_a_second_signal_does_not_end_the_cleaning_up(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    finished = []
+
     def down(_stack: Stack) -> None:
         os.kill(os.getpid(), number)
+        finished.append(True)
 
     monkeypatch.setattr(Stack, "down", down)
     with pytest.raises(KeyboardInterrupt), scratch_home("tillstream-test-") as home:
         raise KeyboardInterrupt
+    assert finished
     assert not home.exists()
 
 
