@@ -296,20 +296,47 @@ def stock_and_sales(client: Client, items: pa.Table, *, since_s: int) -> pa.Tabl
 
 
 def demand_priors(client: Client) -> pa.Table:
-    """(item_key, daily_units, dispersion, lead_time_days) of every item that has one."""
+    """(item_key, daily_units, weight_days, dispersion, lead_time_days) of every item of which
+    something is known: what was learned of it, else the prior that was loaded. 0 where a weight or
+    a lead time is not known."""
     return select(
         client,
-        "SELECT cityHash64(store_id, product_id) AS item_key,"
-        " toFloat32(daily_units) AS daily_units, toFloat32(dispersion) AS dispersion,"
-        " toFloat32(lead_time_days) AS lead_time_days FROM demand_prior FINAL",
+        "SELECT item_key, toFloat32(daily_units) AS daily_units,"
+        " toFloat32(weight_days) AS weight_days, toFloat32(dispersion) AS dispersion,"
+        " toFloat32(lead_time_days) AS lead_time_days FROM"
+        " (SELECT cityHash64(b.store_id, b.product_id) AS item_key, b.a / b.b AS daily_units,"
+        "  b.b AS weight_days, b.dispersion AS dispersion,"
+        "  if(d.lead_time_days > 0, d.lead_time_days, s.lead_time_days) AS lead_time_days"
+        "  FROM (SELECT * FROM demand_belief FINAL) AS b"
+        "  LEFT JOIN (SELECT store_id, product_id, lead_time_days FROM demand_prior FINAL) AS d"
+        "  ON d.store_id = b.store_id AND d.product_id = b.product_id"
+        "  LEFT JOIN (SELECT product_id, supplier_id FROM dim_product FINAL) AS p"
+        "  ON p.product_id = b.product_id"
+        "  LEFT JOIN (SELECT supplier_id, lead_time_days FROM dim_supplier FINAL) AS s"
+        "  ON s.supplier_id = p.supplier_id"
+        "  UNION ALL"
+        "  SELECT cityHash64(store_id, product_id) AS item_key, daily_units, 0 AS weight_days,"
+        "  dispersion, lead_time_days FROM demand_prior FINAL"
+        "  WHERE (store_id, product_id) NOT IN (SELECT store_id, product_id FROM demand_belief))",
     )
 
 
-def demand_priors_version(client: Client) -> tuple[int, int]:
-    """Another one when `demand_priors` has changed: its rows, and when the last one was loaded."""
+def learned_until_ms(client: Client) -> int | None:
+    """Sales before this are in what was learned; None when nothing was."""
     rows = select(
         client,
-        "SELECT count() AS n, toUnixTimestamp64Micro(max(loaded_at)) AS at FROM demand_prior",
+        "SELECT count() AS n, toUnixTimestamp64Milli(max(as_of)) AS at FROM demand_belief",
+    ).to_pylist()[0]
+    return int(rows["at"]) if rows["n"] else None
+
+
+def demand_priors_version(client: Client) -> tuple[int, int]:
+    """Another one when `demand_priors` has changed: its rows, and when the last one was made."""
+    rows = select(
+        client,
+        "SELECT sum(n) AS n, max(at) AS at FROM (SELECT count() AS n,"
+        " toUnixTimestamp64Micro(max(loaded_at)) AS at FROM demand_prior UNION ALL"
+        " SELECT count(), toUnixTimestamp64Micro(max(learned_at)) FROM demand_belief)",
     ).to_pylist()[0]
     return int(rows["n"]), int(rows["at"] or 0)
 

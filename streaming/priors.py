@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from clickhouse import queries
 from clickhouse.client import Client
+from tillstream.settings import RiskSettings
 
 _LOOK_AGAIN_S = 10.0
 
@@ -17,43 +18,62 @@ Keys = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is believed of items (n,) before the sales since then: units a day, the days of sales
+    that counts for, dispersion, and the lead time in days."""
+
+    daily_units: Floats
+    weight_days: Floats
+    dispersion: Floats
+    lead_time_days: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Priors:
-    """Rows by item key, ascending; 20 bytes each."""
+    """Rows by item key, ascending; 24 bytes each. A weight or lead time of 0 is not known. Sales
+    before `until_ms` are in them; None where they are not from sales."""
 
     item_key: Keys
     daily_units: npt.NDArray[np.float32]
+    weight_days: npt.NDArray[np.float32]
     dispersion: npt.NDArray[np.float32]
     lead_time_days: npt.NDArray[np.float32]
+    until_ms: int | None = None
 
     @classmethod
     def load(cls, client: Client) -> "Priors":
         rows = queries.demand_priors(client)
         key = rows["item_key"].to_numpy()
         order = np.argsort(key)
-        values = (
-            rows[name].to_numpy().astype(np.float32)[order]
-            for name in ("daily_units", "dispersion", "lead_time_days")
-        )
-        return cls(key[order], *values)
 
-    def of(
-        self, item_key: Keys, *, daily_units: float, dispersion: float, lead_time_days: float
-    ) -> tuple[Floats, Floats, Floats]:
-        """(units a day, dispersion, lead time in days) of items; the numbers given for those that
-        have no prior."""
+        def each(name: str) -> npt.NDArray[np.float32]:
+            return np.asarray(rows[name].to_numpy(), dtype=np.float32)[order]
+
+        return cls(
+            item_key=key[order],
+            daily_units=each("daily_units"),
+            weight_days=each("weight_days"),
+            dispersion=each("dispersion"),
+            lead_time_days=each("lead_time_days"),
+            until_ms=queries.learned_until_ms(client),
+        )
+
+    def of(self, item_key: Keys, rules: RiskSettings) -> Known:
+        """What is known of items, and the rules' defaults where nothing is."""
         at = np.searchsorted(self.item_key, item_key)
         known = at < len(self.item_key)
         known[known] = self.item_key[at[known]] == item_key[known]
 
         def each(column: npt.NDArray[np.float32], default: float) -> Floats:
-            values = np.full(len(at), default)
+            values = np.zeros(len(at))
             values[known] = column[at[known]]
-            return values
+            return np.where(values > 0, values, default)
 
-        return (
-            each(self.daily_units, daily_units),
-            each(self.dispersion, dispersion),
-            each(self.lead_time_days, lead_time_days),
+        return Known(
+            daily_units=np.where(known, each(self.daily_units, 0.0), rules.default_daily_units),
+            weight_days=each(self.weight_days, rules.prior_weight_days),
+            dispersion=each(self.dispersion, 1.0),
+            lead_time_days=each(self.lead_time_days, rules.lead_time_days),
         )
 
 

@@ -1,7 +1,7 @@
 """How likely a shelf is to run empty before an order placed now can arrive: what the stream says.
 
-Demand rate per day has a Gamma(a, b) belief: a prior of weight `prior_weight_days` around the
-item's history, plus the units sold (a) in the days watched (b). The formulas are those of
+Demand rate per day has a Gamma(a, b) belief: a prior that counts for so many days, learned or
+loaded, plus the units sold (a) in the days watched since (b). The formulas are those of
 `tillstream.demand`, with a fixed lead time and nothing on its way.
 """
 
@@ -40,7 +40,7 @@ class Score:
 def belief(
     *,
     prior_daily_units: Floats,
-    prior_weight_days: float,
+    prior_weight_days: Floats | float,
     units: Floats,
     exposure_days: Floats,
     dispersion: Floats,
@@ -48,7 +48,7 @@ def belief(
     """The belief after `units` were sold in `exposure_days`, from a prior of that weight."""
     prior = Belief(
         a=prior_daily_units * prior_weight_days,
-        b=np.full(len(units), prior_weight_days),
+        b=np.broadcast_to(np.asarray(prior_weight_days, dtype=np.float64), units.shape),
         dispersion=dispersion,
     )
     return updated(prior, units=units, exposure=exposure_days)

@@ -18,7 +18,7 @@ from streaming.batch import Batch
 from streaming.enrich import Dimensions
 from streaming.lane import Lane
 from streaming.money import from_units
-from streaming.priors import CurrentPriors
+from streaming.priors import CurrentPriors, Known
 from streaming.rows import LIVE, commit_rows
 from streaming.schemas import MONEY
 from streaming.sinks import Follower
@@ -158,11 +158,15 @@ class StockWatch(Follower):
         # Sales are kept by UTC day, so evidence begins with one.
         horizon_ms = (as_of_ms // _DAY_MS - self._rules.evidence_days) * _DAY_MS
         since_ms = max(self._watched_since_ms or 0, horizon_ms)
+        priors = self._priors()
+        if priors.until_ms is not None:
+            since_ms = max(since_ms, min(priors.until_ms, as_of_ms))
         known = queries.stock_and_sales(self._client, items, since_s=since_ms // 1000)
         if known.num_rows == 0:
             return
         exposure_days = max((as_of_ms - since_ms) / _DAY_MS, 0.0)
-        scored = self._score(known, as_of_ms, exposure_days, dimensions)
+        prior = priors.of(known["item_key"].to_numpy(), self._rules)
+        scored = self._score(known, prior, as_of_ms, exposure_days, dimensions)
         insert(self._client, "stockout_risk_history", scored)
         if self._publisher is not None:
             readings = self._readings(scored, as_of_ms, dimensions)
@@ -175,25 +179,24 @@ class StockWatch(Follower):
         return max(now_ms, self._stream_time_ms) if is_live else self._stream_time_ms
 
     def _score(
-        self, known: pa.Table, as_of_ms: int, exposure_days: float, dimensions: Dimensions
+        self,
+        known: pa.Table,
+        prior: Known,
+        as_of_ms: int,
+        exposure_days: float,
+        dimensions: Dimensions,
     ) -> pa.Table:
-        daily_units, dispersion, lead_time = self._priors().of(
-            known["item_key"].to_numpy(),
-            daily_units=self._rules.default_daily_units,
-            dispersion=1.0,
-            lead_time_days=self._rules.lead_time_days,
-        )
         n = known.num_rows
         units = known["units"].to_numpy().astype(np.float64)
         belief = model.belief(
-            prior_daily_units=daily_units,
-            prior_weight_days=self._rules.prior_weight_days,
+            prior_daily_units=prior.daily_units,
+            prior_weight_days=prior.weight_days,
             units=units,
             exposure_days=np.full(n, exposure_days),
-            dispersion=dispersion,
+            dispersion=prior.dispersion,
         )
         on_hand = known["on_hand"].to_numpy().astype(np.float64)
-        score = model.score(belief, on_hand=on_hand, lead_time_days=lead_time)
+        score = model.score(belief, on_hand=on_hand, lead_time_days=prior.lead_time_days)
         products = known["product_id"].combine_chunks()
         revenue = known["revenue"].to_numpy()
         price = revenue / np.maximum(units, 1.0)
@@ -220,7 +223,7 @@ class StockWatch(Follower):
             "dispersion": belief.dispersion,
             "evidence_units": units,
             "evidence_days": np.full(n, exposure_days),
-            "lead_time_days": lead_time,
+            "lead_time_days": prior.lead_time_days,
             "reorder_point": score.reorder_point.astype(np.int32),
             "safety_stock": score.safety_stock,
             "expected_lost_margin": from_units(np.rint(np.maximum(lost, 0) * 10_000).astype("i8")),

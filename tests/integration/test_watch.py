@@ -22,6 +22,7 @@ from tillstream.settings import RiskSettings
 
 pytestmark = pytest.mark.integration
 
+WEEK = timedelta(days=7)
 RULES = RiskSettings(lead_time_days=2.0, default_daily_units=4.0, prior_weight_days=7.0)
 # As long ago as the recorded week itself, so the stream is a replay.
 CLOCK = FakeClock(round((AT + timedelta(days=3000)).timestamp() * 1000))
@@ -102,6 +103,40 @@ def test_score_is_told_with_its_evidence(client: Client) -> None:
     ]
     as_of = client.query("SELECT max(as_of) FROM stockout_risk").result_rows[0][0]
     assert as_of.replace(tzinfo=None) == (AT + timedelta(days=2)).replace(tzinfo=None)
+
+
+def test_what_was_learned_is_where_scores_begin(client: Client) -> None:
+    """Sales before the learning are in it already, and count once."""
+    midnight = AT.replace(hour=0, minute=0, second=0, microsecond=0)
+    client.command(
+        "INSERT INTO dim_product (product_id, supplier_id) VALUES ('1095275', 'V1'),"
+        " ('loaded', 'V1'), ('new', 'V1')"
+    )
+    client.command("INSERT INTO dim_supplier VALUES ('V1', 'Mill', 5.0, now64(6))")
+    client.insert(
+        "demand_belief",
+        [["304", "1095275", 60.0, 30.0, 1.5, midnight, midnight]],
+        column_names=["store_id", "product_id", "a", "b", "dispersion", "as_of", "learned_at"],
+    )
+    client.command(
+        "INSERT INTO demand_prior (store_id, product_id, daily_units, dispersion, lead_time_days)"
+        " VALUES ('304', 'loaded', 3.0, 2.0, 4.0)"
+    )
+    sink = start(client, None)
+    write(sink, moved(0, quantity_on_hand=9), sold(0, quantity=100, event_time=AT - WEEK))
+    write(
+        sink,
+        sold(1, quantity=3, event_time=midnight + timedelta(days=2)),
+        moved(1, quantity_on_hand=9, product_id="loaded"),
+        moved(2, quantity_on_hand=9, product_id="new"),
+    )
+    sink.close()
+    columns = "product_id, evidence_units, evidence_days, belief_a, belief_b, lead_time_days"
+    assert stored(client, "stockout_risk FINAL", columns) == [
+        ("1095275", 3.0, 2.0, 60 + 3 / 1.5, 30 + 2 / 1.5, 5.0),
+        ("loaded", 0.0, 2.0, 3.0 * 7, 7 + 2 / 2, 4.0),
+        ("new", 0.0, 2.0, 4.0 * 7, 7 + 2.0, 2.0),
+    ]
 
 
 def test_priors_that_are_loaded_while_the_stream_runs_are_used(

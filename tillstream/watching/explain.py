@@ -168,6 +168,13 @@ def _score(client: Client, item: dict[str, str]) -> Score | None:
 
 
 def _prior(client: Client, rules: RiskSettings, item: dict[str, str]) -> Prior:
+    learned = select(
+        client,
+        f"SELECT a / b AS daily_units, b AS weight_days FROM demand_belief FINAL WHERE {_ITEM}",
+        parameters=item,
+    ).to_pylist()
+    if learned:
+        return Prior(learned[0]["daily_units"], learned[0]["weight_days"], given=True)
     found = select(
         client,
         f"SELECT daily_units FROM demand_prior FINAL WHERE {_ITEM}",
