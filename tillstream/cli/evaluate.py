@@ -102,8 +102,10 @@ def _judge(
     from tillstream.devstack.parts import Part
     from tillstream.devstack.stack import Stack
     from tillstream.evaluation.judge import judge
+    from tillstream.evaluation.world import require_start
 
     wanted = load_scenario(scenario).model_copy(update=changes)
+    require_start(wanted)
     running = Stack(settings).up(parts=(Part.WAREHOUSE,))
     migrate(running.warehouse)
     truth = settings.home / "truth"

@@ -43,13 +43,18 @@ class Case:
     moments: Ints
 
 
-def make_case(scenario: Scenario, *, warmup_days: int = 42, test_days: int = 14) -> Case:
-    """`test_days` from the scenario's first day on, after `warmup_days`. Raises ConfigError for a
-    scenario without a start."""
+def require_start(scenario: Scenario) -> None:
+    """Raises ConfigError for a scenario that begins whenever it is run."""
     if scenario.start is None:
         raise ConfigError(
             f"the scenario {scenario.name} has no start", hint="only a fixed time can be judged"
         )
+
+
+def make_case(scenario: Scenario, *, warmup_days: int = 42, test_days: int = 14) -> Case:
+    """`test_days` from the scenario's first day on, after `warmup_days`. Raises ConfigError for a
+    scenario without a start."""
+    require_start(scenario)
     if warmup_days < 1 or test_days < 1:
         raise ConfigError("both warm-up and test need a day at least")
     start_ms = scenario.start_ms(0)
