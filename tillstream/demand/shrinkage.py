@@ -15,8 +15,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ROUNDS = 4
-# Sales that a product's share is taken to have shown already, at its category's mean.
+# Sales that a group is taken to have shown already, at the usual rate.
 _PRIOR_UNITS = 2.0
+# Until sales have shown how far items stray, they are taken to stray as widely as this.
+_USUAL_SHAPE = 2.0
+_PRIOR_SQUARES = 1_000.0
 _LEAST_SHAPE, _MOST_SHAPE = 0.2, 200.0
 _LEAST = 1e-9
 
@@ -48,34 +51,42 @@ def expected(items: Items) -> Expected:
     if not len(items.units):
         return Expected(np.empty(0), 1.0)
     units = np.maximum(items.units, 0.0)
-    by_product = int(items.product.max()) + 1
-    group = items.store * (int(items.category.max()) + 1) + items.category
-    _, group = np.unique(group, return_inverse=True)
-    category_of = np.zeros(by_product, dtype=np.int64)
+    products = int(items.product.max()) + 1
+    categories = int(items.category.max()) + 1
+    _, group = np.unique(items.store * categories + items.category, return_inverse=True)
+    groups = int(group.max()) + 1
+    category_of_group = np.zeros(groups, dtype=np.int64)
+    category_of_group[group] = items.category
+    category_of = np.zeros(products, dtype=np.int64)
     category_of[items.product] = items.category
-    share = np.ones(by_product)
-    level = np.ones(int(group.max()) + 1)
+    share = np.ones(products)
+    level = np.ones(groups)
     for _ in range(_ROUNDS):
-        level = _ratio(group, units, items.exposure * share[items.product])
-        basis = items.exposure * level[group]
-        sold = _sums(items.product, units, by_product)
-        could = _sums(items.product, basis, by_product)
-        mean = _ratio(category_of, sold, could)[category_of]
-        # A product of few sales is taken for an average one of its category.
-        ghost = np.divide(_PRIOR_UNITS, mean, out=np.zeros(by_product), where=mean > 0)
-        share = (sold + np.where(ghost > 0, _PRIOR_UNITS, 0.0)) / np.maximum(could + ghost, _LEAST)
+        could = items.exposure * share[items.product]
+        usual = _rates(items.category, units, could, categories)
+        level = _rates(group, units, could, groups, usual[category_of_group])
+        could = items.exposure * level[group]
+        usual = _rates(items.category, units, could, categories)
+        share = _rates(items.product, units, could, products, usual[category_of])
     rate = np.maximum(level[group] * share[items.product], _LEAST)
     return Expected(rate, _shape(items, units, rate))
 
 
+def _rates(
+    group: Ints, units: Floats, could: Floats, groups: int, usual: Floats | None = None
+) -> Floats:
+    """What was sold over what `could` have been, by group. A group of few sales is taken for a
+    `usual` one, (groups,); the chain as a whole stands in where nothing else is known."""
+    if usual is None:
+        usual = np.full(groups, units.sum() / max(float(could.sum()), _LEAST))
+    usual = np.maximum(usual, _LEAST)
+    return (_sums(group, units, groups) + _PRIOR_UNITS) / (
+        _sums(group, could, groups) + _PRIOR_UNITS / usual
+    )
+
+
 def _sums(group: Ints, values: Floats, groups: int) -> Floats:
     return np.bincount(group, weights=values, minlength=groups).astype(np.float64)
-
-
-def _ratio(group: Ints, above: Floats, below: Floats) -> Floats:
-    """Sums of `above` over sums of `below`, by group."""
-    groups = int(group.max()) + 1
-    return np.asarray(_sums(group, above, groups) / np.maximum(_sums(group, below, groups), _LEAST))
 
 
 def _shape(items: Items, units: Floats, rate: Floats) -> float:
@@ -83,7 +94,6 @@ def _shape(items: Items, units: Floats, rate: Floats) -> float:
     their rates differ (mean squared over shape)."""
     mean = rate * items.exposure
     by_chance = items.dispersion * mean
-    strays = float(((units - mean) ** 2 - by_chance).sum())
-    if strays <= 0:
-        return _MOST_SHAPE
-    return float(np.clip((mean**2).sum() / strays, _LEAST_SHAPE, _MOST_SHAPE))
+    strays = max(float(((units - mean) ** 2 - by_chance).sum()), 0.0)
+    shape = ((mean**2).sum() + _PRIOR_SQUARES) / (strays + _PRIOR_SQUARES / _USUAL_SHAPE)
+    return float(np.clip(shape, _LEAST_SHAPE, _MOST_SHAPE))

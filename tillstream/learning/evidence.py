@@ -100,7 +100,7 @@ SELECT s.store_id AS store_id, s.product_id AS product_id,
        v.promoted AS promoted,
        p.category AS category, p.supplier_id AS supplier_id,
        p.shelf_life_days AS shelf_life_days,
-       l.lead_time_days AS lead_time_days,
+       l.lead_time_days AS lead_time_days, g.daily_units AS given_daily_units,
        if(d.time_zone = '', 'UTC', d.time_zone) AS time_zone
 FROM
 (
@@ -133,6 +133,8 @@ LEFT JOIN (SELECT supplier_id, lead_time_days FROM dim_supplier FINAL) AS l
     ON l.supplier_id = p.supplier_id
 LEFT JOIN (SELECT store_id, time_zone FROM dim_store FINAL) AS d
     ON d.store_id = s.store_id
+LEFT JOIN (SELECT store_id, product_id, daily_units FROM demand_prior FINAL) AS g
+    ON g.store_id = s.store_id AND g.product_id = s.product_id
 ORDER BY store_id, product_id"""
 _TURNS = f"""
 SELECT store_id, product_id, toUnixTimestamp64Milli(event_time) AS at_ms, is_empty

@@ -87,10 +87,13 @@ def learn(evidence: Evidence, *, half_life_days: float) -> Learned:
             dispersion=dispersion,
         )
     )
+    # What the chain itself expects of an item goes before what its like sell.
+    given = _filled(items["given_daily_units"])
+    rate = np.where(given > 0, given, prior.rate)
     belief = Belief(
         a=prior.shape + sold / dispersion,
-        b=prior.shape / prior.rate + exposure / dispersion,
-        dispersion=fixed + growing * prior.rate,
+        b=prior.shape / rate + exposure / dispersion,
+        dispersion=fixed + growing * rate,
     )
     return Learned(
         as_of_ms=evidence.as_of_ms,
@@ -105,16 +108,30 @@ def learn(evidence: Evidence, *, half_life_days: float) -> Learned:
 
 
 def _rhythm(evidence: Evidence, zones: Names) -> Rhythm:
-    """From the lines sold in each UTC hour, by the local time of their stores."""
+    """From the lines sold in each UTC hour, by the local time of their stores. An hour of the week
+    counts by how often it has passed, and a weekday that has not is taken for an average one."""
     hours = evidence.hours
     names, at_ms, lines = hours["time_zone"].to_pylist(), _ints(hours["hour_ms"]), hours["lines"]
-    counts = np.zeros((7, 24))
+    if not len(at_ms):
+        return Rhythm.flat()
+    sold, passed = np.zeros((7, 24)), np.zeros((7, 24))
+    since_ms = np.arange(at_ms.min(), evidence.as_of_ms, HOUR_MS)
     for zone in zones.values:
         rows = np.flatnonzero(np.array([name == zone for name in names], dtype=bool))
-        local_ms = at_ms[rows] + utc_offset_ms(zone, at_ms[rows])
-        into = local_weekday(local_ms), local_ms // HOUR_MS % 24
-        np.add.at(counts, into, lines.to_numpy()[rows])
-    return Rhythm.fitted(counts)
+        np.add.at(sold, _hour_of_week(zone, at_ms[rows]), lines.to_numpy()[rows])
+        np.add.at(passed, _hour_of_week(zone, since_ms), 1.0)
+    often = sold / np.maximum(passed, 1.0)
+    seen = passed.all(axis=1)
+    if seen.any():
+        often[~seen] = often[seen].mean(axis=0)
+    else:
+        often[:] = sold.sum(axis=0) / np.maximum(passed.sum(axis=0), 1.0)
+    return Rhythm.fitted(often * sold.sum() / often.sum())
+
+
+def _hour_of_week(zone: str, at_ms: Ints) -> tuple[Ints, Ints]:
+    local_ms = at_ms + utc_offset_ms(zone, at_ms)
+    return local_weekday(local_ms), np.asarray(local_ms // HOUR_MS % 24)
 
 
 def _listed_since(items: pa.Table, since_ms: int) -> Ints:
