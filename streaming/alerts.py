@@ -87,17 +87,18 @@ def _next(current: Transition, reading: Reading, state: str) -> Transition:
 def explain(reading: Reading) -> str:
     """One sentence for someone who knows shops, not statistics."""
     what = f"{reading.product_name} at store {reading.store_id}"
-    pace = f"sells about {_pace(reading.daily_units)}"
+    selling = f"sells about {pace(reading.daily_units)}"
     supply = f"an order placed now arrives in {_days(reading.lead_time_days)}"
     if reading.on_hand <= 0:
-        return f"{what} is sold out; it {pace}, and {supply}."
+        return f"{what} is sold out; it {selling}, and {supply}."
     return (
-        f"{what} has {reading.on_hand} left and {pace}: {reading.risk:.0%} likely to run out "
+        f"{what} has {reading.on_hand} left and {selling}: {reading.risk:.0%} likely to run out "
         f"before {supply} (expected empty in {_days(reading.empty_p50_days)})."
     )
 
 
-def _pace(daily_units: float) -> str:
+def pace(daily_units: float) -> str:
+    """Units a day, a week or a month, whichever reads best."""
     if daily_units >= 1:
         return f"{daily_units:.1f} a day"
     if daily_units >= 1 / 7:

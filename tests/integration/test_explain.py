@@ -14,7 +14,7 @@ from producers.memory import MemoryPublisher
 from streaming.sinks import WarehouseSink
 from streaming.watch import StockWatch
 from tests.builders import AT, CODEC, TOPIC_IDS, decoded, moved, sold
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, environment_of, own_database
 from tillstream.cli.main import app
 from tillstream.clock import FakeClock
 from tillstream.errors import ConfigError
@@ -119,13 +119,7 @@ def test_the_command_prints_and_tells(
     warehouse: WarehouseSettings, sink: WarehouseSink, tmp_path: Path
 ) -> None:
     write(sink, moved(0, quantity_on_hand=3), sold(0, quantity=1, event_time=AT))
-    environment = {
-        "TILLSTREAM_WAREHOUSE__HOST": warehouse.host,
-        "TILLSTREAM_WAREHOUSE__PORT": str(warehouse.port),
-        "TILLSTREAM_WAREHOUSE__USER": warehouse.user,
-        "TILLSTREAM_WAREHOUSE__PASSWORD": warehouse.password.get_secret_value(),
-        "TILLSTREAM_WAREHOUSE__DATABASE": warehouse.database,
-    }
+    environment = environment_of(warehouse)
 
     def run(*arguments: str) -> str:
         home = ["--home", str(tmp_path), "explain", *ITEM]

@@ -19,7 +19,7 @@ from lake.client import connect as connect_lake
 from simulators.world.dimensions import dimensions
 from simulators.world.scenario import load_scenario
 from simulators.world.seasons import DAY_MS
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, environment_of, own_database
 from tillstream.cli.main import app
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.history.run import history_world, run_name, write_history
@@ -160,16 +160,7 @@ def test_what_was_learned_can_be_read_again(client: Client) -> None:
 
 
 def run(warehouse: WarehouseSettings, home: Path, *arguments: str) -> tuple[int, str]:
-    environment = {
-        f"TILLSTREAM_WAREHOUSE__{name.upper()}": str(value)
-        for name, value in {
-            "host": warehouse.host,
-            "port": warehouse.port,
-            "user": warehouse.user,
-            "password": warehouse.password.get_secret_value(),
-            "database": warehouse.database,
-        }.items()
-    }
+    environment = environment_of(warehouse)
     result = CliRunner().invoke(app, ["--home", str(home), *arguments], env=environment)
     return result.exit_code, result.output + str(result.exception or "")
 

@@ -14,7 +14,7 @@ from clickhouse.queries import Cut
 from producers.topics import TopicInspector
 from streaming.jobs import Destination, KafkaJob, Source
 from streaming.schemas import Rules
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, environment_of, own_database
 from tillstream.cli.main import app
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ServiceError
@@ -69,16 +69,7 @@ def test_dimensions_survive_export_and_load(warehouse: WarehouseSettings, tmp_pa
         "store_id,store_name,region,time_zone\n304,Main Street,North,America/Chicago\n",
         encoding="utf-8",
     )
-    environment = {
-        f"TILLSTREAM_WAREHOUSE__{name.upper()}": str(value)
-        for name, value in {
-            "host": warehouse.host,
-            "port": warehouse.port,
-            "user": warehouse.user,
-            "password": warehouse.password.get_secret_value(),
-            "database": warehouse.database,
-        }.items()
-    }
+    environment = environment_of(warehouse)
 
     def run(*arguments: str) -> str:
         home = ["--home", str(tmp_path)]

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, TypeVar
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tillstream.cli.output import console, emit_json, errors
+from tillstream.cli.output import console, emit_json, progress_bar
 from tillstream.settings import Settings
 
 if TYPE_CHECKING:
@@ -106,23 +105,8 @@ def wiring() -> "Wiring":
 @contextmanager
 def progress(as_json: bool) -> "Iterator[OnPhase]":
     """A bar on standard error; nothing for scripts."""
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=errors,
-        disable=as_json,
-        transient=True,
-    )
-    task = bar.add_task("starting", total=None)
-
-    def show(phase: "Phase") -> None:
-        total, done = (1.0, phase.fraction) if phase.fraction is not None else (None, 0.0)
-        bar.update(task, description=phase.name, total=total, completed=done)
-
-    with bar:
-        yield show
+    with progress_bar(as_json) as bar:
+        yield lambda phase: bar(phase.name, phase.fraction)
 
 
 def _numbered(show: "OnPhase", run: str) -> "OnPhase":

@@ -1,24 +1,20 @@
 """`tillstream evaluate`: how good the predicted stock-outs are, against a hidden truth."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tillstream.cli.output import console, emit_json, errors
+from tillstream.cli.output import OnShare, console, emit_json, progress_bar
 from tillstream.settings import Settings
 
 if TYPE_CHECKING:
     from tillstream.evaluation.judge import Verdict
     from tillstream.evaluation.metrics import Estimate
-
-OnPhase = Callable[[str, float | None], None]
 
 _SHOWN = {
     "skill": "skill",
@@ -64,7 +60,7 @@ def evaluate(
     """
     from tillstream.bench.scratch import scratch_home, scratch_settings
 
-    with scratch_home("tillstream-evaluate-") as home, _progress(as_json) as on_phase:
+    with scratch_home("tillstream-evaluate-") as home, progress_bar(as_json) as on_phase:
         own = scratch_settings(ctx.obj, home)
         wanted: dict[str, Any] = {"seed": seed, "stores": stores, "products": products}
         verdict = _judge(
@@ -91,7 +87,7 @@ def _judge(
     settings: Settings,
     scenario: str,
     changes: dict[str, Any],
-    on_phase: OnPhase,
+    on_phase: OnShare,
     sizes: dict[str, int],
 ) -> "Verdict":
     from clickhouse.client import connect
@@ -120,28 +116,6 @@ def _judge(
             on_phase=on_phase,
             **sizes,
         )
-
-
-@contextmanager
-def _progress(as_json: bool) -> Iterator[OnPhase]:
-    """A bar on standard error; nothing for scripts."""
-    shown = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=errors,
-        disable=as_json,
-        transient=True,
-    )
-    task = shown.add_task("starting", total=None)
-
-    def on_phase(name: str, share: float | None) -> None:
-        total = None if share is None else 1.0
-        shown.update(task, description=name, completed=share or 0.0, total=total)
-
-    with shown:
-        yield on_phase
 
 
 def _told(verdict: "Verdict") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tillstream.settings import Settings
 
 def register(app: typer.Typer) -> None:
     app.command(
-        epilog="Examples: tillstream explain 304 1082185 · tillstream explain S0001 P000042 --json"
+        epilog="Examples: tillstream explain 424 948562 · tillstream explain S0001 P000042 --json"
     )(explain)
 
 

@@ -30,6 +30,9 @@ class Belief:
         """Expected units a demand day, (n,)."""
         return self.a / self.b
 
+    def of_rows(self, rows: NDArray[np.int64] | slice) -> "Belief":
+        return Belief(self.a[rows], self.b[rows], self.dispersion[rows])
+
 
 def updated(prior: Belief, *, units: Floats, exposure: Floats) -> Belief:
     """The belief after `units` (n,) were sold in `exposure` (n,) demand days with stock there.

@@ -62,6 +62,6 @@ def spoilt_risk(
         np.minimum.at(until_ms, coming.row[~before], coming.at_ms[~before])
         here = rows[midnight_ms[rows] < arrives_ms[rows]]
         sold_days = demand_days(here, midnight_ms[here], np.maximum(until_ms, midnight_ms)[here])
-        known = Belief(belief.a[here], belief.b[here], belief.dispersion[here])
+        known = belief.of_rows(here)
         risk[here] = np.maximum(risk[here], demand_at_least(known, sold_days, left[here]))
     return risk

@@ -58,10 +58,6 @@ def at_most(belief: Belief, horizon: Horizon, units: Floats, *, after_lead_days:
     )
 
 
-def of_rows(belief: Belief, rows: Ints) -> Belief:
-    return Belief(belief.a[rows], belief.b[rows], belief.dispersion[rows])
-
-
 def smallest_position(
     belief: Belief,
     horizon: Horizon,
@@ -76,7 +72,7 @@ def smallest_position(
     Begins at the normal quantile of `near` (one for each of `rows`) and doubles its steps until the
     answer is bracketed, then halves the bracket; rows that are done are not looked at again.
     """
-    mean, deviation = _moments(of_rows(belief, rows), horizon.of_rows(rows))
+    mean, deviation = _moments(belief.of_rows(rows), horizon.of_rows(rows))
     probe = np.floor(np.maximum(mean + ndtri(near) * deviation, 0.0))
     step = np.maximum(np.ceil(deviation / 8.0), 1.0)
     low, high = np.zeros(len(rows)), np.full(len(rows), _MOST_UNITS)
@@ -84,7 +80,7 @@ def smallest_position(
     while len(left):
         there, units = rows[left], probe[left]
         when = horizon.of_rows(there)
-        chance = at_most(of_rows(belief, there), when, units, after_lead_days=when.review_days)
+        chance = at_most(belief.of_rows(there), when, units, after_lead_days=when.review_days)
         enough = chance >= wanted(there, units)
         high[left] = np.where(enough, units, high[left])
         low[left] = np.where(enough, low[left], units + 1.0)

@@ -77,7 +77,7 @@ def sold_out_within(
         times = np.column_stack([np.maximum(receipts.at_days[at], 0.0), days[rows]])
         coming = np.cumsum(receipts.units[at], axis=1)
         levels = np.ceil(units[rows, None] + np.column_stack([np.zeros(len(rows)), coming]))
-        some = Belief(belief.a[rows], belief.b[rows], belief.dispersion[rows])
+        some = belief.of_rows(rows)
         risk[rows] = _path_risk(some, times, levels, most=risk[rows])
 
 
@@ -96,7 +96,7 @@ def _path_risk(belief: Belief, times: Floats, levels: Floats, *, most: Floats) -
     risk = (least + most) / 2.0
     open_ = np.flatnonzero(most - least > CLOSE)
     if len(open_):
-        known = Belief(belief.a[open_], belief.b[open_], belief.dispersion[open_])
+        known = belief.of_rows(open_)
         followed = follow(known, times[open_], levels[open_])
         risk[open_] = np.clip(followed, least[open_], most[open_])
     return risk

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tillstream.demand.belief import Belief
-from tillstream.demand.horizon import Horizon, at_most, of_rows, smallest_position
+from tillstream.demand.horizon import Horizon, at_most, smallest_position
 from tillstream.demand.risk import demand_at_least, expected_shortfall
 
 Floats = NDArray[np.float64]
@@ -96,7 +96,7 @@ def economic_service_level(
 
     def ratio(rows: Ints, units: Floats) -> Floats:
         overage = overage_cost(
-            of_rows(belief, rows),
+            belief.of_rows(rows),
             horizon.of_rows(rows),
             units=units,
             unit_cost=unit_cost[rows],

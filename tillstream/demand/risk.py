@@ -44,7 +44,7 @@ def stockout_risk(
         rows = slice(start, start + _CHUNK)
         due = slice(first[turn], first[turn + 1])
         risk[rows] = _risk(
-            Belief(belief.a[rows], belief.b[rows], belief.dispersion[rows]),
+            belief.of_rows(rows),
             Receipts(receipts.item[due] - start, receipts.at_days[due], receipts.units[due]),
             physical=stock[rows, None] + error_units[rows],
             chance=error_weight[rows],
@@ -70,7 +70,7 @@ def _risk(
         for e in range(physical.shape[1]):
             weight = chance[:, e] * lead_weight[:, k]
             rows = np.flatnonzero(weight > 0)
-            known = Belief(belief.a[rows], belief.b[rows], belief.dispersion[rows])
+            known = belief.of_rows(rows)
             days, units = lead_days[rows, k], physical[rows, e]
             out = sold_within(known, days=days, units=units)
             sold_out_within(known, receipts.of(rows, days), days=days, units=units, risk=out)

@@ -87,6 +87,10 @@ def rows_of(items: pa.Table, other: pa.Table) -> Ints:
     return row
 
 
+def ints(column: pa.ChunkedArray) -> Ints:
+    return np.asarray(column.to_numpy(), dtype=np.int64)
+
+
 _BEFORE = (
     "event_time >= toDateTime({since:Int64}, 'UTC')"
     " AND event_time < toDateTime({until:Int64}, 'UTC')"

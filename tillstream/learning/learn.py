@@ -10,14 +10,14 @@ from tillstream.demand.belief import Belief
 from tillstream.demand.rhythm import Rhythm
 from tillstream.demand.shrinkage import Items, expected
 from tillstream.learning import stockerror
-from tillstream.learning.evidence import Evidence, Names, rows_of
+from tillstream.learning.evidence import Evidence, Names, ints, rows_of
 from tillstream.learning.exposure import HOUR_MS, Exposure, local_weekday, utc_offset_ms
 from tillstream.learning.stockerror import StockError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_DEFAULT_ELASTICITY = 1.5
+DEFAULT_ELASTICITY = 1.5
 _LEAST_PROMOTED_UNITS = 200.0
 # As if so many on-time orders of a supplier had been seen at the chain's own rate.
 _PRIOR_ORDERS = 50.0
@@ -32,6 +32,10 @@ class Lateness:
     by_supplier: dict[str, float]
     share: float
     mean_days: float
+
+
+# Until orders have come that could have been late.
+UNKNOWN_LATENESS = Lateness({}, _DEFAULT_LATE_SHARE, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ def learn(evidence: Evidence, *, half_life_days: float) -> Learned:
         elasticity=elasticity,
         belief=belief,
         stock_error=stockerror.learned(
-            _ints(evidence.counts["recorded"]), _ints(evidence.counts["found"])
+            ints(evidence.counts["recorded"]), ints(evidence.counts["found"])
         ),
         lateness=_lateness(evidence.arrivals),
     )
@@ -111,7 +115,7 @@ def _rhythm(evidence: Evidence, zones: Names) -> Rhythm:
     """From the lines sold in each UTC hour, by the local time of their stores. An hour of the week
     counts by how often it has passed, and a weekday that has not is taken for an average one."""
     hours = evidence.hours
-    names, at_ms, lines = hours["time_zone"].to_pylist(), _ints(hours["hour_ms"]), hours["lines"]
+    names, at_ms, lines = hours["time_zone"].to_pylist(), ints(hours["hour_ms"]), hours["lines"]
     if not len(at_ms):
         return Rhythm.flat()
     sold, passed = np.zeros((7, 24)), np.zeros((7, 24))
@@ -136,11 +140,11 @@ def _hour_of_week(zone: str, at_ms: Ints) -> tuple[Ints, Ints]:
 
 def _listed_since(items: pa.Table, since_ms: int) -> Ints:
     """A shelf whose first report found stock had been there before: since its store is known."""
-    first = _ints(items["first_seen_ms"])
+    first = ints(items["first_seen_ms"])
     store = Names.of(items["store_id"]).number
     store_first = np.full(int(store.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     np.minimum.at(store_first, store, first)
-    had_stock = _ints(items["first_on_hand"]) > 0
+    had_stock = ints(items["first_on_hand"]) > 0
     return np.maximum(np.where(had_stock, store_first[store], first), since_ms)
 
 
@@ -148,7 +152,7 @@ def _empty(evidence: Evidence, start_ms: Ints) -> tuple[Ints, Ints, Ints]:
     """(row, from_ms, until_ms) of the times a shelf was empty by its books."""
     turns = evidence.turns
     row = rows_of(evidence.items, turns)
-    at_ms = _ints(turns["at_ms"])
+    at_ms = ints(turns["at_ms"])
     is_empty = turns["is_empty"].to_numpy().astype(bool)
     known = row >= 0
     row, at_ms, is_empty = row[known], at_ms[known], is_empty[known]
@@ -173,8 +177,8 @@ def _promotions(evidence: Evidence) -> tuple[Ints, Ints, Ints, Floats]:
     known = row >= 0
     return (
         row[known],
-        np.maximum(_ints(found["from_ms"])[known], evidence.since_ms),
-        np.minimum(_ints(found["until_ms"])[known], evidence.as_of_ms),
+        np.maximum(ints(found["from_ms"])[known], evidence.since_ms),
+        np.minimum(ints(found["until_ms"])[known], evidence.as_of_ms),
         np.clip(found["ratio"].to_numpy()[known], 0.1, 1.0),
     )
 
@@ -191,7 +195,7 @@ def _elasticity(
     row, from_ms, until_ms, ratio = promoted
     total = float(sold[np.unique(row)].sum())
     if total < _LEAST_PROMOTED_UNITS:
-        return _DEFAULT_ELASTICITY
+        return DEFAULT_ELASTICITY
     base = exposure.between(zone[row], from_ms, until_ms) * rate[row]
     low, high = 0.0, 4.0
     for _ in range(30):
@@ -223,7 +227,7 @@ def _dispersion(units: Floats, squares: Floats, days: Floats) -> tuple[float, fl
 
 def _lateness(arrivals: pa.Table) -> Lateness:
     if not arrivals.num_rows:
-        return Lateness({}, _DEFAULT_LATE_SHARE, 2.0)
+        return UNKNOWN_LATENESS
     days = np.clip(arrivals["late_days"].to_numpy(), 0, _MOST_LATE_DAYS)
     late = days >= 1
     share = float((late.sum() + _DEFAULT_LATE_SHARE * 20) / (len(late) + 20))
@@ -232,13 +236,9 @@ def _lateness(arrivals: pa.Table) -> Lateness:
     seen = np.bincount(suppliers.number, minlength=size)
     came_late = np.bincount(suppliers.number, weights=late, minlength=size)
     shares = (came_late + _PRIOR_ORDERS * share) / (seen + _PRIOR_ORDERS)
-    mean_days = float(days[late].mean()) if late.any() else 2.0
+    mean_days = float(days[late].mean()) if late.any() else UNKNOWN_LATENESS.mean_days
     return Lateness(dict(zip(suppliers.values, shares.tolist(), strict=True)), share, mean_days)
 
 
 def _filled(column: pa.ChunkedArray) -> Floats:
     return np.asarray(column.fill_null(0).to_numpy(), dtype=np.float64)
-
-
-def _ints(column: pa.ChunkedArray) -> Ints:
-    return np.asarray(column.to_numpy(), dtype=np.int64)

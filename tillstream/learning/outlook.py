@@ -12,7 +12,7 @@ from clickhouse.client import Client
 from tillstream.demand.expiry import Goods, spoilt_risk
 from tillstream.demand.receipts import Receipts
 from tillstream.demand.risk import stockout_risk
-from tillstream.learning.evidence import Evidence, Names, read, rows_of
+from tillstream.learning.evidence import Evidence, Names, ints, read, rows_of
 from tillstream.learning.exposure import DAY_MS, utc_offset_ms
 from tillstream.learning.learn import Learned, learn
 from tillstream.learning.supply import (
@@ -99,7 +99,7 @@ def _risk(now: Known, learned: Learned, held: Ints) -> Floats:
     late_ms = round(learned.lateness.mean_days) * DAY_MS
     late_share = _by_supplier(items, learned.lateness.by_supplier, learned.lateness.share)
     coming = _coming(now, trucks, held)
-    recorded = _ints(items["on_hand"])
+    recorded = ints(items["on_hand"])
     error_units, error_weight = learned.stock_error.of(recorded)
     risk = stockout_risk(
         learned.belief,
@@ -142,7 +142,7 @@ def _boost(now: Known, learned: Learned) -> tuple[Floats, Ints]:
     boost, until = np.ones(n), np.full(n, as_of_ms)
     found = now.evidence.promotions
     row = rows_of(now.evidence.items, found)
-    from_ms, until_ms = _ints(found["from_ms"]), _ints(found["until_ms"])
+    from_ms, until_ms = ints(found["from_ms"]), ints(found["until_ms"])
     running = (row >= 0) & (from_ms <= as_of_ms) & (until_ms > as_of_ms)
     ratio = np.clip(found["ratio"].to_numpy()[running], 0.1, 1.0)
     boost[row[running]] = ratio**-learned.elasticity
@@ -158,8 +158,8 @@ def _by_supplier(items: pa.Table, known: Mapping[str, N], default: N) -> NDArray
 def _shelf_lives(now: Known) -> Ints:
     """In days; 0 for what keeps, and for shelves not watched for as long as that."""
     items = now.evidence.items
-    life = _ints(items["shelf_life_days"].fill_null(0))
-    watched = (now.evidence.as_of_ms - _ints(items["first_seen_ms"])) // DAY_MS
+    life = ints(items["shelf_life_days"].fill_null(0))
+    watched = (now.evidence.as_of_ms - ints(items["first_seen_ms"])) // DAY_MS
     return np.where(watched > life, life, 0)
 
 
@@ -180,9 +180,5 @@ def _coming(now: Known, trucks: Ints, held_ms: Ints) -> Goods:
 def _goods(now: Known, table: pa.Table, at: str) -> Goods:
     row = rows_of(now.evidence.items, table)
     known_item = row >= 0
-    units = _ints(table["units"])[known_item].astype(np.float64)
-    return Goods(row[known_item], _ints(table[at])[known_item], units)
-
-
-def _ints(column: pa.ChunkedArray) -> Ints:
-    return np.asarray(column.to_numpy(), dtype=np.int64)
+    units = ints(table["units"])[known_item].astype(np.float64)
+    return Goods(row[known_item], ints(table[at])[known_item], units)

@@ -12,7 +12,7 @@ from tillstream.demand.belief import Belief
 from tillstream.demand.rhythm import Rhythm
 from tillstream.learning import stockerror
 from tillstream.learning.evidence import Evidence
-from tillstream.learning.learn import Lateness, Learned
+from tillstream.learning.learn import DEFAULT_ELASTICITY, UNKNOWN_LATENESS, Lateness, Learned
 from tillstream.learning.stockerror import StockError
 
 _MS = pa.timestamp("ms", tz="UTC")
@@ -82,7 +82,9 @@ def load_model(client: Client) -> Learned:
     ).to_pylist()
     nobody = Belief(np.empty(0), np.empty(0), np.empty(0))
     if not rows:
-        return Learned(0, Rhythm.flat(), 1.5, nobody, stockerror.exact(), Lateness({}, 0.05, 2.0))
+        return Learned(
+            0, Rhythm.flat(), DEFAULT_ELASTICITY, nobody, stockerror.exact(), UNKNOWN_LATENESS
+        )
     row = rows[0]
     return Learned(
         as_of_ms=row["as_of_ms"],

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from clickhouse.client import Client
 from clickhouse.queries import select
+from streaming.alerts import pace
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ConfigError
 from tillstream.settings import RiskSettings
@@ -230,9 +231,9 @@ def sentences(found: Explanation) -> list[tuple[str, str]]:
     lines += [
         (
             "demand",
-            f"about {_rate(score.daily_units)}: {found.sales.units} sold on {found.sales.lines} "
+            f"about {pace(score.daily_units)}: {found.sales.units} sold on {found.sales.lines} "
             f"receipts since {_when(found.sales.since)}{_from(found.sales.records)}, and "
-            f"{_rate(found.prior.daily_units)} {prior}, which counts for "
+            f"{pace(found.prior.daily_units)} {prior}, which counts for "
             f"{found.prior.weight_days:.0f} days",
         ),
         (
@@ -277,14 +278,6 @@ def _alert_words(found: Explanation, score: Score) -> str:
     if score.risk >= found.open_above:
         return f"none yet, though the risk has reached {found.open_above:.0%}{before}"
     return f"none: {score.risk:.0%} is below the {found.open_above:.0%} that open one{before}"
-
-
-def _rate(daily_units: float) -> str:
-    if daily_units >= 1:
-        return f"{daily_units:.1f} a day"
-    if daily_units >= 1 / 7:
-        return f"{daily_units * 7:.1f} a week"
-    return f"{daily_units * 30:.1f} a month"
 
 
 def _from(records: Sequence[Records]) -> str:
