@@ -15,7 +15,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: uv java ## Two minutes of a grocery chain, live, proved at the end
-	$(RUN) --no-dev tillstream demo
+	$(RUN) --no-default-groups tillstream demo
 
 test: uv java ## Run every test
 	$(RUN) pytest
