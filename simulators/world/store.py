@@ -5,26 +5,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from simulators.world import told
 from simulators.world.baskets import Baskets, Lines, hours_in, shop, within
 from simulators.world.chance import Purpose, stream
 from simulators.world.columns import (
     CUSTOMER_EVENTS,
-    REASONS,
     CustomerEvents,
-    DemandTruth,
-    ErrorTruth,
-    Moves,
     Orders,
     PriceChanges,
     Sales,
-    ShelfTruth,
     SlotEvents,
     joined,
 )
 from simulators.world.daily import begin_day
 from simulators.world.market import Shelf
 from simulators.world.ordering import Day
-from simulators.world.seasons import DAY_MS, HOUR_MS, visits_by_hour
+from simulators.world.seasons import DAY_MS, visits_by_hour
 from simulators.world.shelf import Flow, Flows, Runs, Settled, settle
 from simulators.world.state import StoreState, flows_of
 from simulators.world.world import World
@@ -32,15 +28,6 @@ from simulators.world.world import World
 Ints = npt.NDArray[np.int64]
 
 _VISIT_SHARE = 0.15
-_REASON_OF = np.array(
-    [
-        REASONS.index(name)
-        for name in (
-            *("transfer_in", "delivery", "return", "sale", "sale", "shrinkage"),
-            *("transfer_out", "shrinkage", "count"),
-        )
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +88,8 @@ def step(world: World, state: StoreState, start_ms: int, offset_ms: int) -> Step
     settled = settle(
         flows, runs, state.physical[here].astype(np.int64), state.recorded[here].astype(np.int64)
     )
-    errors = _errors(state, flows, runs, settled)
-    moves = _moves(state, flows, runs, settled)
+    errors = told.errors(state, flows, runs, settled)
+    moves = told.moves(state, flows, runs, settled)
     sales, sold = _sales(world, state, shelf, baskets, asked.lines, flows, source, settled, agenda)
     _keep(world, state, flows, runs, settled, source, agenda, number)
     _plan_returns(world, state, sales, draw)
@@ -111,12 +98,19 @@ def step(world: World, state: StoreState, start_ms: int, offset_ms: int) -> Step
         moves=moves,
         prices=prices,
         customers=_visits(state, baskets, draw),
-        demand=_demand(state, start_ms, asked, sold, len(lines.basket)),
-        shelves=_shelves(state, flows, settled),
+        demand=told.demand(
+            state,
+            start_ms,
+            asked.lines,
+            moved_on=asked.moved_on,
+            sold=sold,
+            first_choices=len(lines.basket),
+        ),
+        shelves=told.shelves(state, flows, settled),
         errors=errors,
-        orders=joined([orders, _sent(state, flows, settled)], Orders),
+        orders=joined([orders, told.sent(state, flows, settled)], Orders),
     )
-    return Stepped(events, _shipped(state, flows, settled, day))
+    return Stepped(events, told.shipped(state, flows, settled))
 
 
 def _flows(baskets: Baskets, lines: Lines, agenda: Ints) -> tuple[Flows, Ints]:
@@ -180,39 +174,6 @@ def _with_substitutes(
         ),
         np.concatenate([moved_on, np.zeros(len(row), dtype=np.int64)]),
     )
-
-
-def _moves(state: StoreState, flows: Flows, runs: Runs, settled: Settled) -> Moves:
-    """What the stock system reports: all but thefts and what changed nothing. The first report of a
-    shelf is what the books say is there."""
-    kind = flows.kind
-    change = settled.recorded - settled.recorded_before
-    told = (kind != Flow.THEFT) & ((change != 0) | (kind == Flow.COUNT))
-    number = runs.running_sum(told.astype(np.int64))
-    sequence = state.sequence[flows.position].astype(np.int64)
-    unknown = sequence == 0
-    opening = np.flatnonzero(told & unknown & (number == 1))
-    rows = np.flatnonzero(told)
-    sequence = sequence + number + unknown
-    first = settled.recorded_before[opening]
-    at = np.concatenate([flows.at_ms[opening], flows.at_ms[rows]])
-    position = np.concatenate([flows.position[opening], flows.position[rows]])
-    moves = Moves(
-        at_ms=at,
-        store=np.full(len(at), state.store.number),
-        product=state.planogram.products[position],
-        change=np.concatenate([first, change[rows]]),
-        recorded=np.concatenate([first, settled.recorded[rows]]),
-        reason=np.concatenate(
-            [np.full(len(opening), REASONS.index("count")), _REASON_OF[kind[rows]]]
-        ),
-        sequence=np.concatenate([np.ones(len(opening), dtype=np.int64), sequence[rows]]),
-    )
-    reported = runs.running_sum(told.astype(np.int64))[runs.ends]
-    here = flows.position[runs.starts]
-    before = state.sequence[here]
-    state.sequence[here] = before + np.where(reported > 0, reported + (before == 0), 0)
-    return moves.take(np.lexsort((moves.sequence, at)))
 
 
 def _sales(
@@ -347,72 +308,3 @@ def _visits(state: StoreState, baskets: Baskets, draw: np.random.Generator) -> C
         kind=kind,
         product=np.where(searched, product, -1),
     )
-
-
-def _demand(
-    state: StoreState, start_ms: int, asked: _Asked, sold: Ints, first_choices: int
-) -> DemandTruth:
-    lines = asked.lines
-    position, row = np.unique(lines.position, return_inverse=True)
-    first = np.arange(len(sold)) < first_choices
-
-    def total(values: Ints) -> Ints:
-        return np.bincount(row, weights=values, minlength=len(position)).astype(np.int64)
-
-    n = len(position)
-    return DemandTruth(
-        at_ms=np.full(n, start_ms),
-        store=np.full(n, state.store.number),
-        product=state.planogram.products[position],
-        wanted=total(np.where(first, lines.units, 0)),
-        sold=total(sold),
-        unmet=total(lines.units - sold),
-        moved_on=total(asked.moved_on),
-    )
-
-
-def _shelves(state: StoreState, flows: Flows, settled: Settled) -> ShelfTruth:
-    rows = np.flatnonzero(settled.emptied | settled.filled)
-    return ShelfTruth(
-        at_ms=flows.at_ms[rows],
-        store=np.full(len(rows), state.store.number),
-        product=state.planogram.products[flows.position[rows]],
-        is_empty=settled.emptied[rows].astype(np.int64),
-    )
-
-
-def _errors(state: StoreState, flows: Flows, runs: Runs, settled: Settled) -> ErrorTruth:
-    """Before `_moves`, which counts the first report of a shelf."""
-    error = settled.physical - settled.recorded
-    before = settled.physical - settled.moved - settled.recorded_before
-    told = error != before
-    told[runs.starts] |= state.sequence[flows.position[runs.starts]] == 0
-    rows = np.flatnonzero(told)
-    return ErrorTruth(
-        at_ms=flows.at_ms[rows],
-        store=np.full(len(rows), state.store.number),
-        product=state.planogram.products[flows.position[rows]],
-        error=error[rows],
-    )
-
-
-def _sent(state: StoreState, flows: Flows, settled: Settled) -> Orders:
-    """What goes to the neighbour, who is told of it."""
-    rows = np.flatnonzero((flows.kind == Flow.TRANSFER_OUT) & (settled.moved < 0))
-    arrives = flows.at_ms[rows] + DAY_MS - HOUR_MS
-    return Orders(
-        ordered_at_ms=flows.at_ms[rows],
-        store=np.full(len(rows), state.store.number ^ 1),
-        product=state.planogram.products[flows.position[rows]],
-        units=-settled.moved[rows],
-        expected_at_ms=arrives,
-        received_at_ms=arrives,
-        is_transfer=np.ones(len(rows), dtype=np.int64),
-    )
-
-
-def _shipped(state: StoreState, flows: Flows, settled: Settled, day: Day) -> Ints:
-    rows = np.flatnonzero((flows.kind == Flow.TRANSFER_OUT) & (settled.moved < 0))
-    arrives = flows.at_ms[rows] + DAY_MS - HOUR_MS
-    product = state.planogram.products[flows.position[rows]]
-    return np.stack([arrives, product, -settled.moved[rows]], axis=1)
