@@ -1,4 +1,4 @@
-"""One message after the other into whole batches, which cost the machine that is measured little."""
+"""Single messages into whole batches, which cost the machine that is measured little."""
 
 from producers.bulk import BulkPublisher, Place
 from tillstream.bench.traffic import Message
