@@ -47,7 +47,8 @@ class Engine:
     def __init__(
         self, folder: Path, *, memory_mb: int, tally: Tally = lambda outcome: None
     ) -> None:
-        """`tally` counts damaged parts. Raises ServiceError when another process has the folder or the engine refuses it."""
+        """`tally` counts damaged parts. Raises ServiceError when another process has the folder or
+        the engine refuses it."""
         folder.mkdir(parents=True, exist_ok=True)
         self.spool = folder / "spool"
         self._lock = _lock_folder(folder)
