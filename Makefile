@@ -8,6 +8,8 @@ UV_VERSION := 0.13.9
 UV ?= $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 PYTHON ?= $(or $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null | head -n 1),python3)
 RUN := $(UV) run --frozen
+# Each worker of the tests has services of its own: about 4 GB at most.
+WORKERS ?= 2
 
 .PHONY: help demo test check audit bench clean uv java
 
@@ -18,7 +20,8 @@ demo: uv java ## Two minutes of a grocery chain, live, proved at the end
 	$(RUN) --no-default-groups tillstream demo
 
 test: uv java ## Run every test
-	$(RUN) pytest
+	$(RUN) python -m tests.fixtures.short_lived_java
+	$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: uv java ## Everything CI runs: lint, format, types, layers, tests
 	$(RUN) ruff check .

@@ -5,6 +5,7 @@ and at last its commit. So after an interruption everything uncommitted lies at 
 committed cut, and can be derived again from the facts found there.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ import pyarrow as pa
 
 from clickhouse import queries
 from clickhouse.client import Client
+from clickhouse.damage import PutAside, derive_again, put_aside
 from tillstream.errors import ServiceError
+
+log = logging.getLogger("tillstream.stream")
 
 _POLL_S = 0.1
 _INSERT_LIMIT_S = 300.0
@@ -35,8 +39,30 @@ def recover(client: Client, query: str) -> Recovered:
     ServiceError when an insert of a former writer does not end in time.
     """
     _await_former_writer(client)
+    make_good(client, put_aside(client))
     high_water = queries.highest_offsets(client)
     return Recovered(high_water, repair(client, high_water, queries.committed_cuts(client, query)))
+
+
+def make_good(client: Client, damaged: Sequence[PutAside]) -> None:
+    """Derive again what `damaged` parts may have held, and drop those. Nobody else may be writing.
+
+    With a part of facts among them nothing is done: windows that hold a sale whose fact is gone are
+    nearer to the truth than windows made equal to what is left.
+    """
+    if not damaged:
+        return
+    names = ", ".join(f"{part.table} {part.name}" for part in damaged)
+    if all(part.is_derived for part in damaged):
+        log.warning("could not be read, and are derived again from the facts: %s", names)
+        derive_again(client, list(damaged))
+        log.warning("derived again: %s", names)
+    else:
+        log.error(
+            "could not be read: %s; `tillstream verify` says whether rows are gone, and"
+            " docs/runbook.md what to do (a part cannot be read)",
+            names,
+        )
 
 
 def repair(

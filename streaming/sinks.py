@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from clickhouse.client import Client
+from clickhouse.damage import put_aside
 from clickhouse.writer import insert
 from producers.topics import TopicInspector
 from streaming.batch import Batch, OffsetRange
@@ -19,6 +20,9 @@ from streaming.landing import Landed, Landing, Stopwatch
 from streaming.recovery import recover
 from streaming.rows import LIVE, commit_rows, cuts_after
 from tillstream.errors import ServiceError
+
+# How often to ask whether the warehouse had to put a part aside.
+_LOOK_EVERY_S = 60.0
 
 
 class Follower(ABC):
@@ -90,6 +94,7 @@ class WarehouseSink:
         self._client = client
         self._query = query
         self._followers = followers
+        self._look_at_s = time.monotonic() + _LOOK_EVERY_S
 
     def open(self) -> None:
         """Recover, then load what batches are judged by. Call before the first batch and after
@@ -132,6 +137,7 @@ class WarehouseSink:
         rows = commit_rows(self._query, cuts_after(batch.ranges), batch_id=batch_id)
         insert(self._client, "stream_commits", rows)
         clock.lap("commit")
+        self._look_for_damage()
         return BatchReport(
             batch_id,
             counted=batch.winners.num_rows,
@@ -141,3 +147,13 @@ class WarehouseSink:
             ranges=batch.ranges,
             batch=batch,
         )
+
+    def _look_for_damage(self) -> None:
+        """Raises ServiceError when rows have to be derived again, which recovery does."""
+        if time.monotonic() < self._look_at_s:
+            return
+        self._look_at_s = time.monotonic() + _LOOK_EVERY_S
+        damaged = put_aside(self._client)
+        if damaged and all(part.is_derived for part in damaged):
+            tables = ", ".join(sorted({part.table for part in damaged}))
+            raise ServiceError(f"the warehouse could not read a part of {tables}: recovering")

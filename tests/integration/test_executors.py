@@ -158,10 +158,16 @@ def test_followers_see_the_batch_as_the_driver_would() -> None:
 _NOBODY = pa.table({"event_key": pa.array([], pa.binary())})
 
 
-@pytest.mark.parametrize("batch_size", [100, 3], ids=["same batch", "cut elsewhere"])
-@pytest.mark.parametrize("reached", [False, True], ids=["before", "answer lost"])
+# Every table with every kind of failure and with every cut; test_sink has all three together.
 @pytest.mark.parametrize(
-    "table", ["fact_sales", "duplicates", "quarantine", "event_index", "velocity_5m_sums"]
+    ("table", "reached", "batch_size"),
+    [
+        (table, reached, 100 if reached == (number % 2 == 0) else 3)
+        for number, table in enumerate(
+            ("fact_sales", "duplicates", "quarantine", "event_index", "velocity_5m_sums")
+        )
+        for reached in (False, True)
+    ],
 )
 def test_a_task_that_fails_at_any_insert_is_made_up_for(
     client: Client,

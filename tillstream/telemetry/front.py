@@ -54,6 +54,13 @@ class FrontMetrics:
             ["direction"],
             registry=registry,
         )
+        self.damaged = Counter(
+            "tillstream_warehouse_damaged_parts",
+            "Parts that could not be read: put aside and replaced (healed), put aside (lost),"
+            " or still in their table (failed).",
+            ["outcome"],
+            registry=registry,
+        )
         self.running = Gauge(
             "tillstream_warehouse_running_requests", "Requests under way.", registry=registry
         )

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from chdb.state.sqlitelike import Connection
 
 from tillstream.devstack.warehouse.config import write_config
+from tillstream.devstack.warehouse.damage import Healer, Tally, damaged_part
 from tillstream.devstack.warehouse.errors import QueryError, parse_engine_error
 from tillstream.devstack.warehouse.handles import SpoiledHandle, borrowed, insert, prepare, text
 from tillstream.devstack.warehouse.request import QueryRequest
@@ -43,8 +44,11 @@ class Engine:
     Holds the folder's lock until `close`; the lock falls with the process, however it dies.
     """
 
-    def __init__(self, folder: Path, *, memory_mb: int) -> None:
-        """Raises ServiceError when another process has the folder or the engine refuses it."""
+    def __init__(
+        self, folder: Path, *, memory_mb: int, tally: Tally = lambda outcome: None
+    ) -> None:
+        """`tally` counts damaged parts. Raises ServiceError when another process has the folder or
+        the engine refuses it."""
         folder.mkdir(parents=True, exist_ok=True)
         self.spool = folder / "spool"
         self._lock = _lock_folder(folder)
@@ -64,12 +68,26 @@ class Engine:
                 hint="free disk space, check the folder's owner, or use another folder",
             ) from exc
         self._sessions = Sessions(self._open)
+        self._healer = Healer(self._ask, tally)
+        self._healer.start()
 
     def run(self, request: QueryRequest, *, output: int | None = None) -> Reply:
         """Run one request to its end. Raises QueryError with ClickHouse's code.
 
-        The rows of a SELECT go to the file descriptor `output` when there is one.
+        The rows of a SELECT go to the file descriptor `output` when there is one. A part that
+        cannot be read is put aside; the query that met it fails all the same, since some of its
+        answer may have been sent.
         """
+        try:
+            return self._run(request, output)
+        except QueryError as exc:
+            part = damaged_part(exc)
+            if part is None:
+                raise
+            done = self._healer.heal(part)
+            raise QueryError(exc.code, f"{exc}. Part {part.name}: {done}", name=exc.name) from exc
+
+    def _run(self, request: QueryRequest, output: int | None) -> Reply:
         sql = request.sql if output is None else request.sql_into(output)
         with self._handle(request) as handle:
             try:
@@ -90,12 +108,17 @@ class Engine:
 
     def close(self) -> None:
         """Give the folder back. No query may be running."""
+        self._healer.stop()
         self._sessions.close()
         self._root.close()
         self._lock.close()
 
     def _open(self) -> Connection:
         return Connection(self._path)
+
+    def _ask(self, sql: str) -> str:
+        with self._sessions.fresh() as handle:
+            return text(handle, sql)
 
     def _kill(self, condition: str) -> None:
         with suppress(RuntimeError), self._sessions.fresh() as handle:

@@ -56,7 +56,12 @@ def serve(
     from tillstream.telemetry.front import FrontMetrics, Observed
 
     listener = _bind(host, port)
-    engine = Engine(data, memory_mb=memory_mb)
+    metrics = FrontMetrics()
+    engine = Engine(
+        data,
+        memory_mb=memory_mb,
+        tally=lambda outcome: metrics.damaged.labels(outcome).inc(),
+    )
     # Turns limit what runs; a thread is also held by each answer that its caller still reads.
     workers = ThreadPoolExecutor(max_workers=max_queries, thread_name_prefix="query")
     interface = Interface(
@@ -80,7 +85,7 @@ def serve(
 
     server = Server(
         uvicorn.Config(
-            Observed(interface.app(), FrontMetrics()),
+            Observed(interface.app(), metrics),
             log_level="warning",
             access_log=False,
             lifespan="off",
