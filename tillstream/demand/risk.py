@@ -132,16 +132,19 @@ def demand_quantile(belief: Belief, days: Floats, probability: float) -> NDArray
     low = np.zeros_like(mean)
     high = np.maximum(np.ceil(mean + ndtri(probability) * deviation + 3.0), 1.0)
 
-    def reached(x: Floats) -> NDArray[np.bool_]:
-        return 1.0 - demand_at_least(belief, days, x + 1.0) >= probability
+    def reached(rows: NDArray[np.int64], x: Floats) -> NDArray[np.bool_]:
+        return 1.0 - demand_at_least(belief.of_rows(rows), days[rows], x + 1.0) >= probability
 
-    while not (enough := reached(high)).all():
-        high = np.where(enough, high, 2.0 * high + 1.0)
-    while (low < high).any():  # bisection: `high` always reaches the probability
-        middle = np.floor((low + high) / 2.0)
-        enough = reached(middle)
-        high = np.where(enough, middle, high)
-        low = np.where(enough, low, np.minimum(middle + 1.0, high))
+    left = np.arange(len(mean))
+    while len(left := left[~reached(left, high[left])]):
+        high[left] = 2.0 * high[left] + 1.0
+    left = np.flatnonzero(low < high)
+    while len(left):  # bisection: `high` always reaches the probability
+        middle = np.floor((low[left] + high[left]) / 2.0)
+        enough = reached(left, middle)
+        high[left] = np.where(enough, middle, high[left])
+        low[left] = np.where(enough, low[left], middle + 1.0)
+        left = left[low[left] < high[left]]
     return high.astype(np.int64)
 
 
