@@ -73,7 +73,7 @@ def test_each_number_has_the_records_it_came_from(client: Client, sink: Warehous
     assert said["stock"].startswith("9 on hand, says the report of")
     assert "11 units sold in 2 purchases" in said["demand"]
     assert "nothing was known before, so 4.0 a day is taken for granted" in said["demand"]
-    assert "the supplier takes 2.0 days, and is late with 5% of orders" in said["supply"]
+    assert "the supplier takes 2 days, and is late with 5% of orders" in said["supply"]
     assert said["supply"].endswith("nothing is known to come before")
     assert said["assumed"].startswith("a lead time of 2.0 days, as the supplier's is not known")
 

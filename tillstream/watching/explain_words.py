@@ -68,14 +68,14 @@ def _risk_words(score: Score) -> str:
     lost = ""
     if score.expected_lost_units >= 0.05:
         lost = (
-            f"; {score.expected_lost_units:.1f} units asked for in vain by then, which is "
+            f"; about {score.expected_lost_units:.1f} units asked for in vain by then, which is "
             f"{score.expected_lost_margin:.2f} of margin"
         )
     if score.on_hand <= 0:
         return f"the shelf is empty by the books{lost}; as of {_when(score.as_of)}"
     words = (
         f"{chance(score.risk)} that the shelf is empty before that order arrives; what is there "
-        f"lasts {span(score.empty_p50_days)} ({span(score.empty_p10_days)} to "
+        f"lasts about {span(score.empty_p50_days)} ({span(score.empty_p10_days)} to "
         f"{span(score.empty_p90_days)} in eight of ten cases)"
     )
     if score.spoilt_risk > 0 and score.spoilt_risk >= score.risk:
@@ -109,7 +109,8 @@ def span(days: float) -> str:
     if days < 0.95:
         return _count(max(round(days * 24), 1), "hour")
     if days < 9.95:
-        return "1 day" if 0.95 <= days < 1.05 else f"{days:.1f} days"
+        number = f"{days:.1f}".removesuffix(".0")
+        return f"{number} day" if number == "1" else f"{number} days"
     if days < 60:
         return f"{days:.0f} days"
     return f"{days / 30.4:.0f} months" if days < 730 else "more than two years"
