@@ -36,7 +36,7 @@ def test_each_item_has_its_own_prior_or_the_defaults() -> None:
 
 
 def test_without_any_all_have_the_defaults() -> None:
-    nothing = np.array([], F32)
-    none = Priors(np.array([], np.uint64), *[nothing] * 4, np.array([], np.int64))
+    nothing, never = np.array([], F32), np.array([], np.int64)
+    none = Priors(np.array([], np.uint64), nothing, nothing, nothing, nothing, never)
     found = none.of(np.array([1, 2], np.uint64), RULES)
     assert told(found) == [[4.0, 4.0], [7.0, 7.0], [1.0, 1.0], [0.0, 0.0]]
