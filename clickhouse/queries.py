@@ -296,27 +296,23 @@ def stock_and_sales(client: Client, items: pa.Table, *, since_s: int) -> pa.Tabl
 
 
 def demand_priors(client: Client) -> pa.Table:
-    """(item_key, daily_units, weight_days, dispersion, lead_time_days) of every item of which
-    something is known: what was learned of it, else the prior that was loaded. 0 where a weight or
-    a lead time is not known."""
+    """(item_key, daily_units, weight_days, dispersion, lead_time_days, first_seen_ms) of every item
+    of which something is known: what was learned of it, else the prior that was loaded. 0 where a
+    weight, the item's own lead time or its first report is not known."""
     return select(
         client,
         "SELECT item_key, toFloat32(daily_units) AS daily_units,"
         " toFloat32(weight_days) AS weight_days, toFloat32(dispersion) AS dispersion,"
-        " toFloat32(lead_time_days) AS lead_time_days FROM"
+        " toFloat32(lead_time_days) AS lead_time_days, toInt64(first_seen_ms) AS first_seen_ms FROM"
         " (SELECT cityHash64(b.store_id, b.product_id) AS item_key, b.a / b.b AS daily_units,"
-        "  b.b AS weight_days, b.dispersion AS dispersion,"
-        "  if(d.lead_time_days > 0, d.lead_time_days, s.lead_time_days) AS lead_time_days"
+        "  b.b AS weight_days, b.dispersion AS dispersion, d.lead_time_days AS lead_time_days,"
+        "  toUnixTimestamp64Milli(b.first_seen) AS first_seen_ms"
         "  FROM (SELECT * FROM demand_belief FINAL) AS b"
         "  LEFT JOIN (SELECT store_id, product_id, lead_time_days FROM demand_prior FINAL) AS d"
         "  ON d.store_id = b.store_id AND d.product_id = b.product_id"
-        "  LEFT JOIN (SELECT product_id, supplier_id FROM dim_product FINAL) AS p"
-        "  ON p.product_id = b.product_id"
-        "  LEFT JOIN (SELECT supplier_id, lead_time_days FROM dim_supplier FINAL) AS s"
-        "  ON s.supplier_id = p.supplier_id"
         "  UNION ALL"
         "  SELECT cityHash64(store_id, product_id) AS item_key, daily_units, 0 AS weight_days,"
-        "  dispersion, lead_time_days FROM demand_prior FINAL"
+        "  dispersion, lead_time_days, 0 AS first_seen_ms FROM demand_prior FINAL"
         "  WHERE (store_id, product_id) NOT IN (SELECT store_id, product_id FROM demand_belief))",
     )
 

@@ -13,6 +13,7 @@ from streaming.batch import Batch, sale_lines
 from streaming.enrich import Dimensions
 from streaming.money import SCALE, to_units
 from streaming.sinks import Follower
+from streaming.stock_findings import find_negative_stock
 
 # A product is judged by its own history once that has this many lines; before, by the fixed limits.
 MIN_LINES = 30
@@ -97,8 +98,8 @@ def find_anomalies(sales: pa.Table, history: History) -> pa.Table:
 
 
 class AnomalyMarks(Follower):
-    """A follower of the warehouse sink that marks the outliers of each batch. The same mark twice
-    is one, so a batch that is seen again does no harm."""
+    """A follower of the warehouse sink that marks the outliers of each batch, and stock below 0.
+    The same mark twice is one, so a batch that is seen again does no harm."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -111,6 +112,8 @@ class AnomalyMarks(Follower):
         sales = sale_lines(batch.winners)
         if sales.num_rows and (found := find_anomalies(sales, self._history)).num_rows:
             insert(self._client, "anomalies", found)
+        if (below := find_negative_stock(batch.winners)).num_rows:
+            insert(self._client, "anomalies", below)
 
 
 _NONE = (np.empty(0), np.empty(0), np.empty(0, dtype=bool))

@@ -60,6 +60,10 @@ class Observer:
         if self._traces is not None and state in ("retrying", "failed"):
             self._traces.failure(name, reason)
 
+    def scored(self, counts: Mapping[str, int]) -> None:
+        """Shelves were scored; how many of them on defaults."""
+        self._metrics.scored(counts)
+
     def holds(self, sizes: Callable[[], Mapping[str, int]]) -> None:
         """`sizes` says how many entries of each kind are in memory."""
         self._metrics.holds(sizes)

@@ -14,23 +14,28 @@ from tillstream.settings import RiskSettings
 _LOOK_AGAIN_S = 10.0
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is believed of items (n,) before the sales since then: units a day, the days of sales
-    that counts for, dispersion, and the lead time in days."""
+    that counts for, dispersion, the item's own lead time in days and its first report (UTC ms); 0
+    where these two are not known. Where nothing `is_known`, the rules' defaults stand in."""
 
     daily_units: Floats
     weight_days: Floats
     dispersion: Floats
     lead_time_days: Floats
+    first_seen_ms: Ints
+    is_known: Bools
 
 
 @dataclass(frozen=True, slots=True)
 class Priors:
-    """Rows by item key, ascending; 24 bytes each. A weight or lead time of 0 is not known. Sales
+    """Rows by item key, ascending; 32 bytes each. A weight or lead time of 0 is not known. Sales
     before `until_ms` are in them; None where they are not from sales."""
 
     item_key: Keys
@@ -38,6 +43,7 @@ class Priors:
     weight_days: npt.NDArray[np.float32]
     dispersion: npt.NDArray[np.float32]
     lead_time_days: npt.NDArray[np.float32]
+    first_seen_ms: Ints
     until_ms: int | None = None
 
     @classmethod
@@ -55,6 +61,7 @@ class Priors:
             weight_days=each("weight_days"),
             dispersion=each("dispersion"),
             lead_time_days=each("lead_time_days"),
+            first_seen_ms=rows["first_seen_ms"].to_numpy().astype(np.int64)[order],
             until_ms=queries.learned_until_ms(client),
         )
 
@@ -69,11 +76,15 @@ class Priors:
             values[known] = column[at[known]]
             return np.where(values > 0, values, default)
 
+        first_seen_ms = np.zeros(len(at), dtype=np.int64)
+        first_seen_ms[known] = self.first_seen_ms[at[known]]
         return Known(
             daily_units=np.where(known, each(self.daily_units, 0.0), rules.default_daily_units),
             weight_days=each(self.weight_days, rules.prior_weight_days),
             dispersion=each(self.dispersion, 1.0),
-            lead_time_days=each(self.lead_time_days, rules.lead_time_days),
+            lead_time_days=each(self.lead_time_days, 0.0),
+            first_seen_ms=first_seen_ms,
+            is_known=known,
         )
 
 

@@ -1,8 +1,8 @@
-"""How likely a shelf is to run empty before an order placed now can arrive: what the stream says.
+"""What is shown of a shelf beside its risk: how long it lasts, and when to order again.
 
-Demand rate per day has a Gamma(a, b) belief: a prior that counts for so many days, learned or
-loaded, plus the units sold (a) in the days watched since (b). The formulas are those of
-`tillstream.demand`, with a fixed lead time and nothing on its way.
+Demand rate per demand day has a Gamma(a, b) belief: a prior that counts for so many days, learned
+or loaded, plus the units sold (a) in the days watched since (b). The risk itself is that of
+`tillstream.learning.shelves`, the same at night.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from tillstream.demand.belief import Belief, Floats, updated
 from tillstream.demand.risk import (
     FAR_DAYS,
-    demand_at_least,
     demand_quantile,
-    expected_shortfall,
     time_to_empty,
 )
 
@@ -24,17 +22,15 @@ REVIEW_DAYS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """One array each, aligned with the items scored."""
+class Levels:
+    """One array each, aligned with the items scored. Days are days of demand."""
 
-    risk: Floats
     days_of_cover: Floats
     empty_p10_days: Floats
     empty_p50_days: Floats
     empty_p90_days: Floats
     reorder_point: NDArray[np.int64]
     safety_stock: Floats
-    expected_lost_units: Floats
 
 
 def belief(
@@ -54,18 +50,16 @@ def belief(
     return updated(prior, units=units, exposure=exposure_days)
 
 
-def score(belief_: Belief, *, on_hand: Floats, lead_time_days: Floats) -> Score:
-    """Everything shown about items. `risk` is 1 where the recorded stock is already gone."""
+def levels(belief_: Belief, *, on_hand: Floats, lead_time_days: Floats) -> Levels:
+    """By the stock of the books, and as if nothing were on its way."""
     protection = lead_time_days + REVIEW_DAYS
     reorder_point = demand_quantile(belief_, protection, SERVICE_LEVEL)
     daily = belief_.daily_units
-    return Score(
-        risk=demand_at_least(belief_, lead_time_days, on_hand),
+    return Levels(
         days_of_cover=np.minimum(np.maximum(on_hand, 0.0) / daily, FAR_DAYS),
         empty_p10_days=time_to_empty(belief_, on_hand, 0.10),
         empty_p50_days=time_to_empty(belief_, on_hand, 0.50),
         empty_p90_days=time_to_empty(belief_, on_hand, 0.90),
         reorder_point=reorder_point,
         safety_stock=reorder_point - protection * daily,
-        expected_lost_units=expected_shortfall(belief_, lead_time_days, on_hand),
     )

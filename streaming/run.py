@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +74,11 @@ class StateFile:
         running = all(queries.get(name, {}).get("state") == "running" for name in self.expected)
         self.update(queries=queries, state="running" if running else state)
 
+    def scored(self, counts: Mapping[str, int]) -> None:
+        """Since the start."""
+        total = self.state.get("scores", dict.fromkeys(counts, 0))
+        self.update(scores={name: total[name] + count for name, count in counts.items()})
+
     def batch(self, report: BatchReport) -> None:
         totals = self.state.get("totals", {"counted": 0, "duplicates": 0, "refused": 0})
         for name in totals:
@@ -126,11 +131,17 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
         stack.enter_context(publisher_measured(publisher))
         by_executors = stream.sink == "executors"
         source = Source(settings.kafka, inspector, source_schemas(catalogue), rules_of(settings))
+
+        def on_scored(counts: Mapping[str, int]) -> None:
+            observer.scored(counts)
+            state.scored(counts)
+
         watch = StockWatch(
             client,
             settings.risk,
             publisher if "alerts" in stream.outputs else None,
             background=True,
+            on_scored=on_scored,
         )
         followers: dict[str, Follower] = {"anomalies": AnomalyMarks(client), "risk": watch}
         sink = WarehouseSink(

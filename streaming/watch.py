@@ -2,26 +2,25 @@
 
 import threading
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from clickhouse import queries
+from clickhouse import live_inputs, queries
 from clickhouse.client import Client
 from clickhouse.writer import insert
 from producers.publisher import Delivery, Publisher
-from streaming import risk as model
 from streaming.alert_rows import alert_event, history_rows, published_rows, transition_of
 from streaming.alerts import Item, Reading, Transition, is_cooling, transitions
 from streaming.batch import Batch
 from streaming.enrich import Dimensions
 from streaming.grouping import grouped
 from streaming.lane import Lane
-from streaming.money import from_units
-from streaming.priors import CurrentPriors, Known
 from streaming.rows import LIVE, commit_rows
+from streaming.scoring import DOUBTS, Scorer
 from streaming.sinks import Follower
 from streaming.standing import Standings
 from streaming.stock import Touched
@@ -34,9 +33,14 @@ _AT_MOST_EVERY_S = 0.5
 _DAY_MS = 86_400_000
 # Events this close to the wall clock are happening now, not being replayed.
 _LIVE_WITHIN_MS = 10 * 60 * 1000
-_MILLIS = pa.timestamp("ms", tz="UTC")
-# Stands in for the price of a product that was never sold and has no history.
-_DEFAULT_PRICE = 1.0
+# Time alone changes risk. So often, so many shelves that nothing has touched for so long are scored
+# again: at worst the last of a million comes up after an hour and a half.
+_SWEEP_EVERY_S = 120.0
+_SWEEP_ITEMS = 20_000
+_SWEEP_UNTOUCHED_MS = 60 * 60 * 1000
+
+# How many shelves were scored, and of how many each default stood in for something.
+OnScored = Callable[[Mapping[str, int]], None]
 
 
 class StockWatch(Follower):
@@ -56,6 +60,7 @@ class StockWatch(Follower):
         *,
         clock: Clock | None = None,
         background: bool = False,
+        on_scored: OnScored = lambda _: None,
     ) -> None:
         self._client = client
         self._rules = rules
@@ -68,8 +73,9 @@ class StockWatch(Follower):
         self._dimensions = Dimensions.empty()
         self._stream_time_ms = 0
         self._watched_since_ms: int | None = None
-        self._priors = CurrentPriors(client)
-        self._prices: dict[str, float] = {}
+        self._scorer = Scorer(client, rules)
+        self._on_scored = on_scored
+        self._swept_at = time.monotonic()
         self._standings = Standings(client)
         # The newest step of each alert that is open, or may still come back.
         self._active: dict[Item, Transition] = {}
@@ -81,7 +87,7 @@ class StockWatch(Follower):
             self._lane.reset()
         first, last = queries.event_time_span_ms(self._client, days=self._rules.evidence_days)
         self._watched_since_ms, self._stream_time_ms = first, last or 0
-        self._prices = queries.last_prices(self._client)
+        self._scorer.open()
         cooling_ms = self._stream_time_ms - round(self._rules.cooldown_hours * 3_600_000)
         standing = queries.alert_steps(self._client, "standing", since_ms=max(cooling_ms, 0))
         self._active = {step.reading.item: step for step in map(transition_of, standing)}
@@ -108,7 +114,7 @@ class StockWatch(Follower):
     def sizes(self) -> dict[str, int]:
         """How many entries of each kind are in memory."""
         is_open = [step.state != "resolved" for step in self._active.values()]
-        return {"open_alerts": sum(is_open), "prices": len(self._prices)}
+        return {"open_alerts": sum(is_open), **self._scorer.sizes}
 
     def settle(self) -> None:
         """Wait until all that was seen is scored. Raises what went wrong."""
@@ -151,91 +157,50 @@ class StockWatch(Follower):
             self._stream_time_ms = max(self._stream_time_ms, touched.last_event_ms)
             if self._watched_since_ms is None:
                 self._watched_since_ms = touched.first_event_ms
-            self._prices.update(touched.prices)
-            self._refresh(touched.items, dimensions)
+            self._scorer.saw(touched)
+            self._refresh(touched.items, dimensions, touched)
+            self._sweep(dimensions)
         self._send()
         if touched:
             rows = commit_rows(WATCH, list(touched.cuts.values()), batch_id=-1)
             insert(self._client, "stream_commits", rows)
 
-    def _refresh(self, items: pa.Table, dimensions: Dimensions) -> None:
+    def _refresh(
+        self, items: pa.Table, dimensions: Dimensions, touched: Touched | None = None
+    ) -> None:
         if items.num_rows == 0:
             return
         as_of_ms = self._as_of_ms()
-        # Sales are kept by UTC day, so evidence begins with one.
-        horizon_ms = (as_of_ms // _DAY_MS - self._rules.evidence_days) * _DAY_MS
-        since_ms = max(self._watched_since_ms or 0, horizon_ms)
-        priors = self._priors()
-        if priors.until_ms is not None:
-            since_ms = max(since_ms, min(priors.until_ms, as_of_ms))
-        known = queries.stock_and_sales(self._client, items, since_s=since_ms // 1000)
-        if known.num_rows == 0:
+        scored = self._scorer(
+            items,
+            dimensions,
+            as_of_ms=as_of_ms,
+            watched_since_ms=self._watched_since_ms,
+            touched=touched,
+        )
+        if scored.num_rows == 0:
             return
-        exposure_days = max((as_of_ms - since_ms) / _DAY_MS, 0.0)
-        prior = priors.of(known["item_key"].to_numpy(), self._rules)
-        scored = self._score(known, prior, as_of_ms, exposure_days, dimensions)
         insert(self._client, "stockout_risk_history", scored)
+        self._on_scored(_confidence(scored))
         if self._publisher is not None:
             readings = self._readings(scored, as_of_ms, dimensions)
             self._record(transitions(readings, self._active, self._rules))
+
+    def _sweep(self, dimensions: Dimensions) -> None:
+        """Score again some of the shelves that only time has changed. Not in a rebuild, which ends
+        when its last batch does."""
+        if self._lane is None or time.monotonic() - self._swept_at < _SWEEP_EVERY_S:
+            return
+        before_ms = self._as_of_ms() - _SWEEP_UNTOUCHED_MS
+        items = live_inputs.drifting(self._client, before_ms=before_ms, at_most=_SWEEP_ITEMS)
+        self._refresh(items, dimensions)
+        self._swept_at = time.monotonic()
 
     def _as_of_ms(self) -> int:
         """Stream time; the wall clock once the stream is live, for then time passes without us."""
         now_ms = self._clock.now_ms()
         is_live = abs(now_ms - self._stream_time_ms) < _LIVE_WITHIN_MS
         return max(now_ms, self._stream_time_ms) if is_live else self._stream_time_ms
-
-    def _score(
-        self,
-        known: pa.Table,
-        prior: Known,
-        as_of_ms: int,
-        exposure_days: float,
-        dimensions: Dimensions,
-    ) -> pa.Table:
-        n = known.num_rows
-        units = known["units"].to_numpy().astype(np.float64)
-        belief = model.belief(
-            prior_daily_units=prior.daily_units,
-            prior_weight_days=prior.weight_days,
-            units=units,
-            exposure_days=np.full(n, exposure_days),
-            dispersion=prior.dispersion,
-        )
-        on_hand = known["on_hand"].to_numpy().astype(np.float64)
-        score = model.score(belief, on_hand=on_hand, lead_time_days=prior.lead_time_days)
-        products = known["product_id"].combine_chunks()
-        revenue = known["revenue"].to_numpy()
-        price = revenue / np.maximum(units, 1.0)
-        unsold = np.flatnonzero(units <= 0)
-        price[unsold] = [
-            self._prices.get(p, _DEFAULT_PRICE) for p in products.take(unsold).to_pylist()
-        ]
-        lost = score.expected_lost_units * price * dimensions.margins_of(products)
-        now_us = time.time_ns() // 1000
-        columns: dict[str, Any] = {
-            "as_of": pa.array(np.full(n, as_of_ms), _MILLIS),
-            "computed_at": pa.array(np.full(n, now_us), pa.timestamp("us", tz="UTC")),
-            "store_id": known["store_id"],
-            "product_id": products,
-            "risk": score.risk,
-            "on_hand": known["on_hand"],
-            "days_of_cover": score.days_of_cover,
-            "empty_p10_days": score.empty_p10_days,
-            "empty_p50_days": score.empty_p50_days,
-            "empty_p90_days": score.empty_p90_days,
-            "daily_units": belief.daily_units,
-            "belief_a": belief.a,
-            "belief_b": belief.b,
-            "dispersion": belief.dispersion,
-            "evidence_units": units,
-            "evidence_days": np.full(n, exposure_days),
-            "lead_time_days": prior.lead_time_days,
-            "reorder_point": score.reorder_point.astype(np.int32),
-            "safety_stock": score.safety_stock,
-            "expected_lost_margin": from_units(np.rint(np.maximum(lost, 0) * 10_000).astype("i8")),
-        }
-        return pa.table(columns)
 
     def _readings(self, scored: pa.Table, as_of_ms: int, dimensions: Dimensions) -> list[Reading]:
         """The rows that can matter to an alert: risky now, or alerted before."""
@@ -305,3 +270,14 @@ class StockWatch(Follower):
         self._publisher.flush()
         insert(self._client, "restock_alerts_published", published_rows(places))
         self._unsent.clear()
+
+
+def _confidence(scored: pa.Table) -> dict[str, int]:
+    """How many were scored; how many on some default, and on which."""
+    found = pc.value_counts(scored["low_confidence"].combine_chunks())
+    counts = {"scored": scored.num_rows, "low_confidence": 0, **dict.fromkeys(DOUBTS, 0)}
+    for words, n in zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True):
+        counts["low_confidence"] += n if words else 0
+        for name in filter(None, words.split(", ")):
+            counts[name] += n
+    return counts

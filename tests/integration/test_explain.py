@@ -19,7 +19,8 @@ from tillstream.cli.main import app
 from tillstream.clock import FakeClock
 from tillstream.errors import ConfigError
 from tillstream.settings import RiskSettings, WarehouseSettings
-from tillstream.watching.explain import explain, sentences
+from tillstream.watching.explain import explain
+from tillstream.watching.explain_words import sentences
 
 pytestmark = pytest.mark.integration
 
@@ -70,9 +71,11 @@ def test_each_number_has_the_records_it_came_from(client: Client, sink: Warehous
     assert (found.prior.daily_units, found.prior.given) == (4.0, False)
     said = words(client)
     assert said["stock"].startswith("9 on hand, says the report of")
-    assert "11 sold on 2 receipts" in said["demand"]
-    assert "4.0 a day by default" in said["demand"]
-    assert said["supply"] == "an order placed now arrives in 2.0 days"
+    assert "11 units sold in 2 purchases" in said["demand"]
+    assert "nothing was known before, so 4.0 a day is taken for granted" in said["demand"]
+    assert "the supplier takes 2 days, and is late with 5% of orders" in said["supply"]
+    assert said["supply"].endswith("nothing is known to come before")
+    assert said["assumed"].startswith("a lead time of 2.0 days, as the supplier's is not known")
 
 
 def test_an_alert_says_what_opened_it_and_what_would_end_it(
@@ -87,7 +90,7 @@ def test_an_alert_says_what_opened_it_and_what_would_end_it(
 
 def test_no_alert_is_explained_too(client: Client, sink: WarehouseSink) -> None:
     write(sink, moved(0, quantity_on_hand=50))
-    assert words(client)["alert"] == "none: 0% is below the 60% that open one"
+    assert words(client)["alert"] == "none: less than 1% is below the 60% that open one"
 
 
 def test_what_was_known_before_is_told_apart_from_a_default(
@@ -98,7 +101,7 @@ def test_what_was_known_before_is_told_apart_from_a_default(
         " VALUES ('304', '1095275', 0.05, 2.0, 5.0)"
     )
     write(sink, moved(0, quantity_on_hand=9))
-    assert "1.5 a month before that" in words(client)["demand"]
+    assert "before that 1.5 a month" in words(client)["demand"]
 
 
 def test_a_shelf_without_a_score_says_so(client: Client) -> None:

@@ -131,11 +131,14 @@ def test_what_was_learned_is_where_scores_begin(client: Client) -> None:
         moved(2, quantity_on_hand=9, product_id="new"),
     )
     sink.close()
-    columns = "product_id, evidence_units, evidence_days, belief_a, belief_b, lead_time_days"
+    columns = (
+        "product_id, evidence_units, round(evidence_days, 9), belief_a, round(belief_b, 9),"
+        " lead_time_days"
+    )
     assert stored(client, "stockout_risk FINAL", columns) == [
-        ("1095275", 3.0, 2.0, 60 + 3 / 1.5, 30 + 2 / 1.5, 5.0),
+        ("1095275", 3.0, 2.0, 60 + 3 / 1.5, round(30 + 2 / 1.5, 9), 5.0),
         ("loaded", 0.0, 2.0, 3.0 * 7, 7 + 2 / 2, 4.0),
-        ("new", 0.0, 2.0, 4.0 * 7, 7 + 2.0, 2.0),
+        ("new", 0.0, 2.0, 4.0 * 7, 7 + 2.0, 5.0),
     ]
 
 

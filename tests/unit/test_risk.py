@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from streaming.risk import belief, score
+from streaming.risk import belief, levels
 from tillstream.demand.belief import Belief, Floats
 from tillstream.demand.risk import (
     FAR_DAYS,
@@ -109,18 +109,15 @@ def test_time_to_empty_without_clumps_is_exact() -> None:
 
 
 @pytest.mark.parametrize("on_hand", [0.0, -1.0, -500.0])
-def test_what_is_gone_is_certain(on_hand: float) -> None:
-    result = score(one(2.0, 7.0), on_hand=array(on_hand), lead_time_days=array(2.0))
-    assert result.risk[0] == 1.0
+def test_what_is_gone_lasts_no_time(on_hand: float) -> None:
+    result = levels(one(2.0, 7.0), on_hand=array(on_hand), lead_time_days=array(2.0))
     assert result.days_of_cover[0] == 0.0
     assert result.empty_p90_days[0] == 0.0
-    assert result.expected_lost_units[0] == pytest.approx(4 / 7)
+    assert expected_shortfall(one(2.0, 7.0), array(2.0), array(on_hand))[0] == pytest.approx(4 / 7)
 
 
-def test_score_of_an_ordinary_shelf() -> None:
-    result = score(one(14.0, 7.0), on_hand=array(6.0), lead_time_days=array(2.0))
-    p = 7 / 9
-    assert result.risk[0] == pytest.approx(stats.nbinom.sf(5, 14.0, p))
+def test_levels_of_an_ordinary_shelf() -> None:
+    result = levels(one(14.0, 7.0), on_hand=array(6.0), lead_time_days=array(2.0))
     assert result.days_of_cover[0] == pytest.approx(3.0)
     assert result.reorder_point[0] == stats.nbinom.ppf(0.95, 14.0, 7 / 10)
     assert result.safety_stock[0] == pytest.approx(result.reorder_point[0] - 6.0)
@@ -151,13 +148,14 @@ def test_extremes_give_finite_answers(rate: float, on_hand: float, lead_time_day
         exposure_days=array(0.0),
         dispersion=array(1.0),
     )
-    result = score(known, on_hand=array(on_hand), lead_time_days=array(lead_time_days))
+    result = levels(known, on_hand=array(on_hand), lead_time_days=array(lead_time_days))
     for name in result.__slots__:
         assert np.isfinite(getattr(result, name)).all(), name
-    assert 0.0 <= result.risk[0] <= 1.0
+    risk = demand_at_least(known, array(lead_time_days), array(on_hand))[0]
+    assert 0.0 <= risk <= 1.0
     assert 0.0 <= result.days_of_cover[0] <= FAR_DAYS
     if on_hand > 0 and (rate < 1.0 or on_hand > 1e6):
-        assert result.risk[0] == pytest.approx(0.0, abs=1e-6)
+        assert risk == pytest.approx(0.0, abs=1e-6)
 
 
 RATES = st.floats(0.01, 200.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from tillstream.bench.ways import Way, Workload
-from tillstream.cli import bench_latency, bench_pipeline, bench_query
+from tillstream.cli import bench_latency, bench_pipeline, bench_query, bench_score
 from tillstream.cli.bench_session import (
     DAMAGED,
     Json,
@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
     bench_pipeline.register(group)
     bench_latency.register(group)
     bench_query.register(group)
+    bench_score.register(group)
     app.add_typer(group, name="bench")
 
 

@@ -30,7 +30,7 @@ def explain(
     """
     from clickhouse.client import connect
     from tillstream.watching.explain import explain as explain_item
-    from tillstream.watching.explain import sentences
+    from tillstream.watching.explain_words import sentences
 
     settings: Settings = ctx.obj
     with closing(connect(settings.warehouse)) as client:

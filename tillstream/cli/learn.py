@@ -36,11 +36,13 @@ def learn(
     wrong the books are and how late suppliers.
 
     Nothing after midnight of that date is looked at, so a past night can be learned again. What was
-    learned is written to demand_belief and demand_model.
+    learned is written to demand_belief and demand_model, and the shelves that have sold nothing for
+    so long that nothing may be there to phantom_stock.
     """
     from clickhouse.client import connect
     from tillstream.learning.evidence import read
     from tillstream.learning.learn import learn as learn_from
+    from tillstream.learning.phantoms import last_sales, phantoms, save_phantoms
     from tillstream.learning.tables import save, summary
 
     settings: Settings = ctx.obj
@@ -53,8 +55,11 @@ def learn(
                 hint="replay or simulate some sales first, or choose a later --as-of",
             )
         learned = learn_from(evidence, half_life_days=half_life)
+        silent = phantoms(evidence, learned, last_sales(client, as_of_ms=as_of_ms))
+        save_phantoms(client, silent)
         save(client, learned, evidence.items)
     found = {"as_of": _date(as_of_ms), "days": days, **summary(evidence, learned)}
+    found["shelves_that_may_be_empty"] = silent.num_rows
     if as_json:
         emit_json(found)
         return

@@ -13,7 +13,13 @@ import typer
 from rich.live import Live
 
 from tillstream.cli.output import console, emit_json
-from tillstream.cli.stack_view import StepView, doctor_table, lag_lines, status_table
+from tillstream.cli.stack_view import (
+    StepView,
+    confidence_lines,
+    doctor_table,
+    lag_lines,
+    status_table,
+)
 from tillstream.devstack import doctor as diagnosis
 from tillstream.devstack.logs import follow, recent
 from tillstream.devstack.parts import Part
@@ -85,17 +91,20 @@ def status(
     """Show what runs, and how far the stream is behind Kafka. Exits 0 when all parts run, 1
     otherwise."""
     parts = Stack(ctx.obj).status()
-    lag = _lag(ctx.obj.home) if any(_is_running_stream(part) for part in parts) else {}
+    runs = any(_is_running_stream(part) for part in parts)
+    lag = _said_by_stream(ctx.obj.home, "lag") if runs else {}
+    scores = _said_by_stream(ctx.obj.home, "scores") if runs else {}
     if as_json:
+        of_stream = {"lag": lag, "scores": scores}
         emit_json(
-            [asdict(part) | ({"lag": lag} if _is_running_stream(part) else {}) for part in parts]
+            [asdict(part) | (of_stream if _is_running_stream(part) else {}) for part in parts]
         )
     else:
         console.print(status_table(parts))
         for part in parts:
             if part.trouble:
                 console.print(f"{part.name} {part.trouble}", markup=False, soft_wrap=True)
-        for line in lag_lines(lag):
+        for line in [*lag_lines(lag), *confidence_lines(scores)]:
             console.print(line)
     raise typer.Exit(0 if all(part.state == "running" for part in parts) else 1)
 
@@ -104,13 +113,13 @@ def _is_running_stream(part: PartStatus) -> bool:
     return part.name == Part.STREAM and part.state == "running"
 
 
-def _lag(home: Path) -> dict[str, dict[str, Any]]:
-    """What the stream last said of each query; nothing in its first seconds."""
+def _said_by_stream(home: Path, what: str) -> dict[str, Any]:
+    """What the stream last said of that; nothing in its first seconds."""
     try:
         state = json.loads((home / "run" / "stream.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return dict(state.get("lag", {}))
+    return dict(state.get(what, {}))
 
 
 def logs(

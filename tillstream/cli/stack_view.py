@@ -81,6 +81,19 @@ def lag_lines(lag: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield f"{query:<9} {said['records']:>12,} records waiting   {words}"
 
 
+def confidence_lines(scores: Mapping[str, int]) -> Iterator[str]:
+    """How many scores stand on defaults, and on which."""
+    if not scores.get("scored"):
+        return
+    share = scores["low_confidence"] / scores["scored"]
+    totals = ("scored", "low_confidence")
+    reasons = [
+        f"{name} {count:,}" for name, count in scores.items() if count and name not in totals
+    ]
+    words = f"on defaults: {', '.join(reasons)}" if reasons else "[green]none on defaults[/]"
+    yield f"{'scores':<9} {scores['scored']:>12,} since the start     {share:.0%} {words}"
+
+
 def doctor_table(checks: list[Check]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()

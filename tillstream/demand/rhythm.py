@@ -61,12 +61,16 @@ class Rhythm:
         return cls(drawn * (7.0 / drawn.sum()))
 
     def days_between(
-        self, start_ms: Milliseconds, end_ms: Milliseconds, offset_ms: Milliseconds | int
+        self,
+        start_ms: Milliseconds | int,
+        end_ms: Milliseconds | int,
+        offset_ms: Milliseconds | int,
     ) -> Floats:
         """Demand days from `start_ms` to `end_ms` (UTC milliseconds, any shapes that broadcast),
         negative where the end comes first. Local time is UTC plus `offset_ms`, one offset for
         both ends. Exact at fractions of hours, at the same cost for an hour and for years."""
-        start, end = np.asarray(start_ms) + offset_ms, np.asarray(end_ms) + offset_ms
+        start = np.asarray(start_ms, dtype=np.int64) + offset_ms
+        end = np.asarray(end_ms, dtype=np.int64) + offset_ms
         weeks_before, within_before = self._since_monday(start)
         weeks, within = self._since_monday(end)
         days = 7.0 * (weeks - weeks_before) + (within - within_before)

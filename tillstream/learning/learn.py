@@ -58,8 +58,8 @@ def learn(evidence: Evidence, *, half_life_days: float) -> Learned:
     span = evidence.since_ms, evidence.as_of_ms
     plain = Exposure.of(rhythm.weights, *span, zones=zones.values)
     recent = Exposure.of(rhythm.weights, *span, zones=zones.values, half_life_days=half_life_days)
-    start_ms = _listed_since(items, evidence.since_ms)
-    row, from_ms, until_ms = _empty(evidence, start_ms)
+    start_ms = listed_since(items, evidence.since_ms)
+    row, from_ms, until_ms = empty_times(evidence, start_ms)
     promoted = _promotions(evidence)
 
     def in_stock(exposure: Exposure) -> Floats:
@@ -138,7 +138,7 @@ def _hour_of_week(zone: str, at_ms: Ints) -> tuple[Ints, Ints]:
     return local_weekday(local_ms), np.asarray(local_ms // HOUR_MS % 24)
 
 
-def _listed_since(items: pa.Table, since_ms: int) -> Ints:
+def listed_since(items: pa.Table, since_ms: int) -> Ints:
     """A shelf whose first report found stock had been there before: since its store is known."""
     first = ints(items["first_seen_ms"])
     store = Names.of(items["store_id"]).number
@@ -148,7 +148,7 @@ def _listed_since(items: pa.Table, since_ms: int) -> Ints:
     return np.maximum(np.where(had_stock, store_first[store], first), since_ms)
 
 
-def _empty(evidence: Evidence, start_ms: Ints) -> tuple[Ints, Ints, Ints]:
+def empty_times(evidence: Evidence, start_ms: Ints) -> tuple[Ints, Ints, Ints]:
     """(row, from_ms, until_ms) of the times a shelf was empty by its books."""
     turns = evidence.turns
     row = rows_of(evidence.items, turns)

@@ -2,38 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from clickhouse.client import Client
-from tillstream.demand.expiry import Goods, spoilt_risk
-from tillstream.demand.receipts import Receipts
-from tillstream.demand.risk import stockout_risk
+from tillstream.demand.expiry import Goods
 from tillstream.learning.evidence import Evidence, Names, ints, read, rows_of
 from tillstream.learning.exposure import DAY_MS, utc_offset_ms
 from tillstream.learning.learn import Learned, learn
+from tillstream.learning.orders import Orders
+from tillstream.learning.shelves import Chain, Shelves, look_ahead
 from tillstream.learning.supply import (
     DEFAULT_TRUCK_MS,
-    arrival_ms,
+    due_orders,
     fresh_goods,
-    held_up,
-    open_orders,
     truck_ms_of_day,
 )
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-N = TypeVar("N", int, float)
-
 DEFAULT_LEAD_DAYS = 2.0
-# How much longer a supplier delivers nothing, in times of how long he has not: the middles of three
-# equally likely parts. Where nothing else is known, it goes on for longer than r with a chance of
-# t / (t + r) after t (Gott, Nature 363, 1993).
-_HELD_UP_LONGER = (0.2, 1.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +34,16 @@ class Known:
     evidence: Evidence
     orders: pa.Table
     fresh: pa.Table
-    trucks: dict[str, int]
-    held_up: dict[str, int]
+    trucks: Mapping[str, int]
 
 
 def known(client: Client, *, as_of_ms: int, days: int, half_life_days: float) -> Known:
     """Raises ServiceError."""
     return Known(
         read(client, as_of_ms=as_of_ms, days=days, half_life_days=half_life_days),
-        open_orders(client, as_of_ms=as_of_ms),
+        due_orders(client, as_of_ms=as_of_ms),
         fresh_goods(client, as_of_ms=as_of_ms),
         truck_ms_of_day(client, as_of_ms=as_of_ms),
-        held_up(client, as_of_ms=as_of_ms),
     )
 
 
@@ -68,65 +57,56 @@ def outlook(
 
 def risks(now: Known, learned: Learned) -> pa.Table:
     """The same, of what is known already."""
-    items = now.evidence.items
-    held_ms = _by_supplier(items, now.held_up, 0)
-    longer = _HELD_UP_LONGER if now.held_up else (0.0,)
-    parts = [_risk(now, learned, (held_ms * times).astype(np.int64)) for times in longer]
-    risk = pa.array(np.mean(parts, axis=0))
-    return items.select(["store_id", "product_id"]).append_column("risk", risk)
+    items = now.evidence.items.select(["store_id", "product_id"])
+    if not items.num_rows:
+        return items.append_column("risk", pa.array([], pa.float64()))
+    found = look_ahead(_shelves(now, learned), Chain.of(learned))
+    return items.append_column("risk", pa.array(found.risk))
 
 
-def _risk(now: Known, learned: Learned, held: Ints) -> Floats:
-    """(n,), if suppliers deliver nothing for `held` milliseconds (n,) more."""
+def _shelves(now: Known, learned: Learned) -> Shelves:
     items, as_of_ms = now.evidence.items, now.evidence.as_of_ms
-    offset_ms = _offsets(items, as_of_ms)
-    trucks = np.array([now.trucks.get(s, DEFAULT_TRUCK_MS) for s in items["store_id"].to_pylist()])
     lead = np.asarray(items["lead_time_days"].fill_null(0).to_numpy(), dtype=np.float64)
-    lead = np.where(lead > 0, lead, DEFAULT_LEAD_DAYS)
-    arrives = arrival_ms(as_of_ms, lead, offset_ms=offset_ms, truck_ms=trucks)
-    arrives = np.where(held > 0, np.maximum(arrives, as_of_ms + held), arrives)
-    boost, boost_until = _boost(now, learned)
-
-    def demand_days(rows: Ints, from_ms: Ints, until_ms: Ints) -> Floats:
-        """More of them while a promotion lasts."""
-        plain = learned.rhythm.days_between(from_ms, until_ms, offset_ms[rows])
-        end = np.clip(boost_until[rows], from_ms, until_ms)
-        cheap = learned.rhythm.days_between(from_ms, end, offset_ms[rows])
-        return np.asarray(plain + (boost[rows] - 1) * cheap)
-
-    every = np.arange(items.num_rows)
-    start = np.full(items.num_rows, as_of_ms)
-    late_ms = round(learned.lateness.mean_days) * DAY_MS
-    late_share = _by_supplier(items, learned.lateness.by_supplier, learned.lateness.share)
-    coming = _coming(now, trucks, held)
-    recorded = ints(items["on_hand"])
-    error_units, error_weight = learned.stock_error.of(recorded)
-    risk = stockout_risk(
-        learned.belief,
-        stock=recorded.astype(np.float64),
-        lead_days=np.stack(
-            [demand_days(every, start, arrives + late) for late in (0, late_ms)], axis=1
-        ),
-        lead_weight=np.stack([1 - late_share, late_share], axis=1),
-        receipts=Receipts(
-            item=coming.row,
-            at_days=demand_days(coming.row, start[coming.row], coming.at_ms),
-            units=coming.units,
-        ),
-        error_units=error_units,
-        error_weight=error_weight,
-    )
-    spoilt = spoilt_risk(
-        learned.belief,
+    suppliers = Names.of(items["supplier_id"])
+    coming, held_ms = _orders(now, suppliers)
+    late = learned.lateness
+    shares = [late.by_supplier.get(name, late.share) for name in suppliers.values]
+    boost, boost_until_ms = _boost(now, learned)
+    return Shelves(
         as_of_ms=as_of_ms,
+        belief=learned.belief,
+        recorded=ints(items["on_hand"]),
+        lead_days=np.where(lead > 0, lead, DEFAULT_LEAD_DAYS),
+        late_share=np.array(shares)[suppliers.number],
+        held_ms=held_ms,
+        offset_ms=_offsets(items, as_of_ms),
+        truck_ms=np.array(
+            [now.trucks.get(s, DEFAULT_TRUCK_MS) for s in items["store_id"].to_pylist()]
+        ),
         life_days=_shelf_lives(now),
-        offset_ms=offset_ms,
-        arrives_ms=arrives,
-        came=_goods(now, now.fresh, "came_ms"),
+        boost=boost,
+        boost_until_ms=boost_until_ms,
         coming=coming,
-        demand_days=demand_days,
+        came=_goods(now, now.fresh, "came_ms"),
     )
-    return np.asarray(np.maximum(risk, spoilt))
+
+
+def _orders(now: Known, suppliers: Names) -> tuple[Goods, Ints]:
+    """(orders on their way, for how long the supplier of each item has delivered nothing)."""
+    orders, as_of_ms = now.orders, now.evidence.as_of_ms
+    number = {name: at for at, name in enumerate(suppliers.values)}
+    # Suppliers of nothing that was ever reported are of no interest, and share a number.
+    nobody = len(number)
+    found = Orders(
+        supplier=np.array(
+            [number.get(name, nobody) for name in orders["supplier_id"].to_pylist()], dtype=np.int64
+        ),
+        expected_ms=ints(orders["expected_ms"]),
+        delivered_ms=ints(orders["delivered_ms"].fill_null(0)),
+    )
+    held_ms = found.held_up_ms(as_of_ms, suppliers=nobody + 1)
+    coming = _goods(now, orders.filter(pa.array(found.missing(as_of_ms))), "expected_ms")
+    return coming, held_ms[suppliers.number]
 
 
 def _offsets(items: pa.Table, as_of_ms: int) -> Ints:
@@ -150,11 +130,6 @@ def _boost(now: Known, learned: Learned) -> tuple[Floats, Ints]:
     return boost, until
 
 
-def _by_supplier(items: pa.Table, known: Mapping[str, N], default: N) -> NDArray[Any]:
-    suppliers = Names.of(items["supplier_id"])
-    return np.array([known.get(name, default) for name in suppliers.values])[suppliers.number]
-
-
 def _shelf_lives(now: Known) -> Ints:
     """In days; 0 for what keeps, and for shelves not watched for as long as that."""
     items = now.evidence.items
@@ -163,22 +138,10 @@ def _shelf_lives(now: Known) -> Ints:
     return np.where(watched > life, life, 0)
 
 
-def _coming(now: Known, trucks: Ints, held_ms: Ints) -> Goods:
-    """Orders on their way, by row and time. What is overdue is expected with the next truck, and
-    what a supplier holds up once that may be over."""
-    as_of_ms = now.evidence.as_of_ms
-    due = _goods(now, now.orders, "expected_ms")
-    next_truck = as_of_ms // DAY_MS * DAY_MS + trucks[due.row]
-    next_truck = np.where(next_truck <= as_of_ms, next_truck + DAY_MS, next_truck)
-    at_ms = np.where(due.at_ms <= as_of_ms, next_truck, due.at_ms)
-    held = held_ms[due.row]
-    at_ms = np.where(held > 0, np.maximum(at_ms, as_of_ms + held), at_ms)
-    order = np.lexsort((at_ms, due.row))
-    return Goods(due.row[order], at_ms[order], due.units[order])
-
-
 def _goods(now: Known, table: pa.Table, at: str) -> Goods:
     row = rows_of(now.evidence.items, table)
     known_item = row >= 0
+    row, at_ms = row[known_item], ints(table[at])[known_item]
     units = ints(table["units"])[known_item].astype(np.float64)
-    return Goods(row[known_item], ints(table[at])[known_item], units)
+    order = np.argsort(row, kind="stable")
+    return Goods(row[order], at_ms[order], units[order])

@@ -13,46 +13,32 @@ Ints = NDArray[np.int64]
 # Time of the UTC day at which trucks come, where no delivery has shown otherwise.
 DEFAULT_TRUCK_MS = 10 * HOUR_MS
 
-# Due before or after the moment; one that is overdue counts as under way for a week, unless the
-# shelf has had a delivery since.
+# Orders that fell due within a week or will, with the newest delivery of their item.
 _DUE = """
-    SELECT o.store_id AS store_id, o.product_id AS product_id, o.units AS units,
-           o.expected_at AS expected_at,
-           d.delivered_at < o.expected_at - INTERVAL 12 HOUR AS missing
-    FROM
-    (
-        SELECT * FROM purchase_orders FINAL
-        WHERE ordered_at < toDateTime({until:Int64}, 'UTC')
-          AND expected_at > toDateTime({until:Int64}, 'UTC') - INTERVAL 7 DAY
-    ) AS o
-    LEFT JOIN
-    (
-        SELECT store_id, product_id, max(event_time) AS delivered_at FROM fact_inventory
-        WHERE reason = 'delivery' AND event_time < toDateTime({until:Int64}, 'UTC')
-          AND event_time > toDateTime({until:Int64}, 'UTC') - INTERVAL 8 DAY
-        GROUP BY store_id, product_id
-    ) AS d ON d.store_id = o.store_id AND d.product_id = o.product_id"""
-_OPEN = f"""
-SELECT store_id, product_id, units, toUnixTimestamp64Milli(expected_at) AS expected_ms
-FROM ({_DUE})
-WHERE expected_at > toDateTime({{until:Int64}}, 'UTC') OR missing
-ORDER BY store_id, product_id, expected_ms"""
-# Suppliers most of whose newest due orders have not come, and since when.
-_HELD_UP = f"""
-SELECT p.supplier_id AS supplier_id,
-       toUnixTimestamp64Milli(minIf(o.expected_at, o.missing)) AS since_ms
-FROM ({_DUE}) AS o
+SELECT o.store_id AS store_id, o.product_id AS product_id, p.supplier_id AS supplier_id,
+       o.units AS units, toUnixTimestamp64Milli(o.expected_at) AS expected_ms,
+       d.delivered_ms AS delivered_ms
+FROM
+(
+    SELECT * FROM purchase_orders FINAL
+    WHERE ordered_at < toDateTime({until:Int64}, 'UTC')
+      AND expected_at > toDateTime({until:Int64}, 'UTC') - INTERVAL 7 DAY
+) AS o
+LEFT JOIN
+(
+    SELECT store_id, product_id, max(toUnixTimestamp64Milli(event_time)) AS delivered_ms
+    FROM deliveries
+    WHERE reason = 'delivery' AND event_time < toDateTime({until:Int64}, 'UTC')
+      AND event_time > toDateTime({until:Int64}, 'UTC') - INTERVAL 8 DAY
+    GROUP BY store_id, product_id
+) AS d ON d.store_id = o.store_id AND d.product_id = o.product_id
 LEFT JOIN (SELECT product_id, supplier_id FROM dim_product FINAL) AS p
     ON p.product_id = o.product_id
-WHERE o.expected_at <= toDateTime({{until:Int64}}, 'UTC')
-GROUP BY supplier_id
-HAVING countIf(o.expected_at > toDateTime({{until:Int64}}, 'UTC') - INTERVAL 36 HOUR) >= 5
-   AND countIf(o.missing AND o.expected_at > toDateTime({{until:Int64}}, 'UTC') - INTERVAL 36 HOUR)
-       > 0.5 * countIf(o.expected_at > toDateTime({{until:Int64}}, 'UTC') - INTERVAL 36 HOUR)"""
+ORDER BY store_id, product_id, expected_ms"""
 _TRUCKS = """
 SELECT d.time_zone AS time_zone, f.store_id AS store_id,
        median(toUnixTimestamp64Milli(f.event_time) % 86400000) AS day_ms
-FROM fact_inventory AS f
+FROM deliveries AS f
 LEFT JOIN (SELECT store_id, time_zone FROM dim_store FINAL) AS d ON d.store_id = f.store_id
 WHERE f.reason = 'delivery' AND f.event_time < toDateTime({until:Int64}, 'UTC')
   AND f.event_time > toDateTime({until:Int64}, 'UTC') - INTERVAL 28 DAY
@@ -61,29 +47,23 @@ GROUP BY time_zone, store_id"""
 # Goods that may still be on a shelf where they do not keep.
 _FRESH = """
 SELECT f.store_id AS store_id, f.product_id AS product_id,
-       toUnixTimestamp64Milli(f.event_time) AS came_ms, f.quantity_change AS units
-FROM fact_inventory AS f
+       toUnixTimestamp64Milli(f.event_time) AS came_ms, f.units AS units
+FROM (SELECT * FROM deliveries FINAL) AS f
 INNER JOIN
 (
     SELECT product_id, assumeNotNull(shelf_life_days) AS life FROM dim_product FINAL
     WHERE shelf_life_days > 0
 ) AS p ON p.product_id = f.product_id
-WHERE f.reason IN ('delivery', 'transfer_in') AND f.quantity_change > 0
-  AND f.event_time < toDateTime({until:Int64}, 'UTC')
-  AND f.event_time >= toDateTime({until:Int64}, 'UTC') - toIntervalDay(p.life + 1)"""
+WHERE f.event_time < toDateTime({until:Int64}, 'UTC')
+  AND f.event_time >= toDateTime({until:Int64}, 'UTC') - toIntervalDay(p.life + 1)
+ORDER BY store_id, product_id"""
 
 
-def open_orders(client: Client, *, as_of_ms: int) -> pa.Table:
-    """(store_id, product_id, units, expected_ms) of orders on their way, in order of all."""
-    return queries.select(client, _OPEN, parameters={"until": as_of_ms // 1000})
-
-
-def held_up(client: Client, *, as_of_ms: int) -> dict[str, int]:
-    """Suppliers who deliver nothing at present, and for how long that has lasted (milliseconds; a
-    day at least)."""
-    rows = queries.select(client, _HELD_UP, parameters={"until": as_of_ms // 1000})
-    pairs = zip(rows["supplier_id"].to_pylist(), rows["since_ms"].to_pylist(), strict=True)
-    return {supplier: max(DAY_MS, as_of_ms - since_ms) for supplier, since_ms in pairs}
+def due_orders(client: Client, *, as_of_ms: int) -> pa.Table:
+    """(store_id, product_id, supplier_id, units, expected_ms, delivered_ms) of orders that fell due
+    within a week or will, in order of item and time; `delivered_ms` is their item's newest
+    delivery, 0 for none within eight days."""
+    return queries.select(client, _DUE, parameters={"until": as_of_ms // 1000})
 
 
 def fresh_goods(client: Client, *, as_of_ms: int) -> pa.Table:

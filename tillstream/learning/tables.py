@@ -20,8 +20,8 @@ _US = pa.timestamp("us", tz="UTC")
 
 
 def save(client: Client, learned: Learned, items: pa.Table) -> None:
-    """`items` (store_id, product_id) are those of the belief, row by row. The model comes last: it
-    says that the beliefs are there."""
+    """`items` (store_id, product_id, first_seen_ms) are those of the belief, row by row. The model
+    comes last: it says that the beliefs are there."""
     now = pa.scalar(time.time_ns() // 1000, _US)
     as_of = pa.scalar(learned.as_of_ms, _MS)
     n = items.num_rows
@@ -33,6 +33,7 @@ def save(client: Client, learned: Learned, items: pa.Table) -> None:
         "dispersion": learned.belief.dispersion,
         "as_of": pa.repeat(as_of, n),
         "learned_at": pa.repeat(now, n),
+        "first_seen": items["first_seen_ms"].cast(pa.int64()).cast(_MS),
     }
     insert(client, "demand_belief", pa.table(rows))
     late = learned.lateness

@@ -91,6 +91,12 @@ class StreamMetrics:
             "Estimated time until nothing waits: 0 when keeping up, +Inf when the lag grows.",
             "query",
         )
+        self._scores = Counter(
+            "tillstream_stream_scores",
+            "Shelves scored, by what a default stood in for (none: nothing did).",
+            ["default"],
+            registry=registry,
+        )
         self._end = _gauge(
             registry, "kafka_end_offset", "End of each partition.", "topic", "partition"
         )
@@ -109,6 +115,14 @@ class StreamMetrics:
         if len(seen.latency_s):
             self._latency.observe(seen.latency_s)
         self._committed_at.labels(seen.query).set(seen.ended_at_s)
+
+    def scored(self, counts: Mapping[str, int]) -> None:
+        """`counts`: how many were `scored`, how many of them with `low_confidence`, and how many
+        by each default."""
+        self._scores.labels("none").inc(counts["scored"] - counts["low_confidence"])
+        for name, count in counts.items():
+            if name not in ("scored", "low_confidence"):
+                self._scores.labels(name.replace(" ", "_")).inc(count)
 
     def query(self, name: str, state: str) -> None:
         """`state` as the supervisor says it: running, retrying, failed or stopped."""

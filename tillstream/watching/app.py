@@ -222,7 +222,10 @@ class WatchApp(App[None]):
             figure = rate_figure(reading.events_per_s).append("   by its commits", style="dim")
             self._rate.show(figure, reading.events_per_s)
         self._risks.update(risks_table(reading.risks))
-        self._risks.border_subtitle = f"{reading.risky_shelves:,} at 60 % or more"
+        doubts = (
+            f" · {reading.shelves_on_defaults:,} on defaults" if reading.shelves_on_defaults else ""
+        )
+        self._risks.border_subtitle = f"{reading.risky_shelves:,} at 60 % or more{doubts}"
         self._alerts.update(alerts_table(reading.alerts))
         self._alerts.border_subtitle = f"{reading.open_alerts:,} open"
 

@@ -3,11 +3,11 @@ it comes from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from decimal import Decimal
 
 from clickhouse.client import Client
 from clickhouse.queries import select
-from streaming.alerts import pace
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ConfigError
 from tillstream.settings import RiskSettings
@@ -60,7 +60,7 @@ class Prior:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The newest score. Days are days of demand."""
+    """The newest score, with everything that it was made from. Days are days of demand."""
 
     as_of: datetime
     risk: float
@@ -69,11 +69,22 @@ class Score:
     dispersion: float
     evidence_units: float
     evidence_days: float
+    evidence_since: datetime
     lead_time_days: float
     empty_p10_days: float
     empty_p50_days: float
     empty_p90_days: float
     reorder_point: int
+    arrives_at: datetime
+    late_share: float
+    held_up_days: float
+    coming_units: int
+    next_receipt_at: datetime | None
+    spoilt_risk: float
+    promotion_boost: float
+    expected_lost_units: float
+    expected_lost_margin: Decimal
+    low_confidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +169,15 @@ def _score(client: Client, item: dict[str, str]) -> Score | None:
     columns = (
         *("risk", "on_hand", "daily_units", "dispersion", "evidence_units", "evidence_days"),
         *("lead_time_days", "empty_p10_days", "empty_p50_days", "empty_p90_days", "reorder_point"),
+        *("late_share", "held_up_days", "coming_units", "spoilt_risk", "promotion_boost"),
+        *("expected_lost_units", "expected_lost_margin"),
     )
+    moments = ("as_of", "evidence_since", "arrives_at", "next_receipt_at")
+    in_utc = ", ".join(f"toTimeZone({name}, 'UTC') AS {name}" for name in moments)
     found = select(
         client,
-        f"SELECT toTimeZone(as_of, 'UTC') AS as_of, {', '.join(columns)} FROM stockout_risk FINAL"
-        f" WHERE {_ITEM}",
+        f"SELECT {in_utc}, {', '.join(columns)}, toString(low_confidence) AS low_confidence"
+        f" FROM stockout_risk FINAL WHERE {_ITEM}",
         parameters=item,
     ).to_pylist()
     return Score(**found[0]) if found else None
@@ -187,8 +202,7 @@ def _prior(client: Client, rules: RiskSettings, item: dict[str, str]) -> Prior:
 
 def _sales(client: Client, item: dict[str, str], score: Score) -> Sales:
     # Evidence is kept by whole UTC days.
-    since = score.as_of - timedelta(days=score.evidence_days)
-    since = since.replace(hour=0, minute=0, second=0, microsecond=0)
+    since = score.evidence_since.replace(hour=0, minute=0, second=0, microsecond=0)
     span = {**item, "since": int(since.timestamp()), "until": int(score.as_of.timestamp() * 1000)}
     found = select(
         client,
@@ -219,70 +233,3 @@ def _alert(client: Client, item: dict[str, str]) -> Alert | None:
         parameters=item,
     ).to_pylist()
     return Alert(**found[0]) if found else None
-
-
-def sentences(found: Explanation) -> list[tuple[str, str]]:
-    """(what, in words) for someone who knows shops, in the order in which one asks."""
-    lines = [("stock", _stock_words(found.stock))]
-    if found.score is None or found.sales is None:
-        return [*lines, ("risk", "not scored yet: the stream has not come to it")]
-    score = found.score
-    prior = "before that" if found.prior.given else "by default, since nothing was known before"
-    lines += [
-        (
-            "demand",
-            f"about {pace(score.daily_units)}: {found.sales.units} sold on {found.sales.lines} "
-            f"receipts since {_when(found.sales.since)}{_from(found.sales.records)}, and "
-            f"{pace(found.prior.daily_units)} {prior}, which counts for "
-            f"{found.prior.weight_days:.0f} days",
-        ),
-        (
-            "supply",
-            f"an order placed now arrives in {score.lead_time_days:.1f} days",
-        ),
-        (
-            "risk",
-            f"{score.risk:.0%} that the shelf is empty before that; empty in "
-            f"{score.empty_p50_days:.1f} days as likely as not "
-            f"({score.empty_p10_days:.1f} to {score.empty_p90_days:.1f} in eight of ten cases), "
-            f"as of {_when(score.as_of)}; order at {score.reorder_point} or fewer",
-        ),
-        ("alert", _alert_words(found, score)),
-    ]
-    if score.on_hand != found.stock.on_hand:
-        lines.append(
-            (
-                "note",
-                f"the score was made when {score.on_hand} were on hand; the next one follows",
-            )
-        )
-    return lines
-
-
-def _stock_words(stock: Stock) -> str:
-    return (
-        f"{stock.on_hand} on hand, says the report of {_when(stock.at)} "
-        f"({stock.reason} {stock.change:+d}; {stock.record})"
-    )
-
-
-def _alert_words(found: Explanation, score: Score) -> str:
-    alert = found.alert
-    if alert is not None and alert.state != "resolved":
-        stays = f"it ends at {found.resolve_below:.0%} or less"
-        return (
-            f"open since {_when(alert.opened_at)} ({alert.alert_id}, step {alert.version}, "
-            f"{alert.state}): the risk reached {found.open_above:.0%}; {stays}"
-        )
-    before = f"; the last one ended {_when(alert.at)}" if alert is not None else ""
-    if score.risk >= found.open_above:
-        return f"none yet, though the risk has reached {found.open_above:.0%}{before}"
-    return f"none: {score.risk:.0%} is below the {found.open_above:.0%} that open one{before}"
-
-
-def _from(records: Sequence[Records]) -> str:
-    return f" ({', '.join(map(str, records))})" if records else ""
-
-
-def _when(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"

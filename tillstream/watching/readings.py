@@ -47,6 +47,7 @@ class WarehouseReading:
     committed_ago_s: float | None = None
     open_alerts: int = 0
     risky_shelves: int = 0
+    shelves_on_defaults: int = 0
     risks: tuple[Risk, ...] = ()
     alerts: tuple[Alert, ...] = ()
 

@@ -168,7 +168,8 @@ def _read(client: Client) -> dict[str, Any]:
     counts = select(
         client,
         "SELECT (SELECT count() FROM restock_alerts WHERE state != 'resolved') AS open_alerts,"
-        f" (SELECT countIf(risk >= {RISKY}) FROM stockout_risk FINAL) AS risky_shelves",
+        f" (SELECT countIf(risk >= {RISKY}) FROM stockout_risk FINAL) AS risky_shelves,"
+        " (SELECT countIf(low_confidence != '') FROM stockout_risk FINAL) AS shelves_on_defaults",
     ).to_pylist()[0]
     name = (
         "LEFT JOIN (SELECT product_id, product_name FROM dim_product FINAL) AS p"

@@ -1,0 +1,48 @@
+"""Which orders are still on their way, and which suppliers deliver nothing at present."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tillstream.learning.exposure import DAY_MS, HOUR_MS
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+# What is overdue counts as on its way for so long.
+OVERDUE_MS = 7 * DAY_MS
+# A delivery fulfils orders that were promised up to so much later.
+_EARLY_MS = 12 * HOUR_MS
+# A supplier is held up when most of what fell due within so long has not come.
+_RECENT_MS = 36 * HOUR_MS
+_LEAST_DUE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Arrays (m,), times in UTC milliseconds: the supplier's number from 0, when goods were
+    promised, and the newest delivery of the item to that store (0: none)."""
+
+    supplier: Ints
+    expected_ms: Ints
+    delivered_ms: Ints
+
+    def missing(self, as_of_ms: int) -> Bools:
+        """Which have not come, and may yet."""
+        not_come = self.delivered_ms < self.expected_ms - _EARLY_MS
+        return np.asarray(not_come & (self.expected_ms > as_of_ms - OVERDUE_MS))
+
+    def held_up_ms(self, as_of_ms: int, *, suppliers: int) -> Ints:
+        """For how long each of `suppliers` has delivered nothing: 0 where one does, else a day at
+        least."""
+        age_ms = as_of_ms - self.expected_ms
+        due = (age_ms >= 0) & (age_ms < OVERDUE_MS)
+        missing = due & self.missing(as_of_ms)
+        recent = due & (age_ms < _RECENT_MS)
+        fell_due = np.bincount(self.supplier[recent], minlength=suppliers)
+        stayed_away = np.bincount(self.supplier[recent & missing], minlength=suppliers)
+        longest = np.zeros(suppliers, dtype=np.int64)
+        np.maximum.at(longest, self.supplier[missing], age_ms[missing])
+        held = (fell_due >= _LEAST_DUE) & (stayed_away > 0.5 * fell_due)
+        return np.where(held, np.maximum(longest, DAY_MS), 0)
