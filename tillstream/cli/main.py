@@ -17,6 +17,7 @@ from tillstream.cli import (
     evaluate,
     explain,
     learn,
+    night,
     plan,
     rebuild,
     replay,
@@ -68,6 +69,7 @@ bench.register(app)
 stream.register(app)
 audit.register(app)
 rebuild.register(app)
+night.register(app)
 chaos.register(app)
 
 
