@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from tillstream.cli import (
+    airflow,
     audit,
     bench,
     chaos,
@@ -70,6 +71,7 @@ stream.register(app)
 audit.register(app)
 rebuild.register(app)
 night.register(app)
+airflow.register(app)
 chaos.register(app)
 
 
