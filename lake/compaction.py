@@ -53,7 +53,7 @@ class Compaction:
 
 
 def plan(objects: Iterable[tuple[ObjectName, int]], *, before: date) -> list[Group]:
-    """Which objects of arrival dates before `before` become one. Those that are large stay alone."""
+    """Which objects of arrival dates before `before` become one. A large one stays as it is."""
     by_place: defaultdict[tuple[object, ...], list[tuple[ObjectName, int]]] = defaultdict(list)
     for name, size_bytes in objects:
         if name.arrival_date < before:
@@ -138,9 +138,11 @@ def _merged(lake: Lake, group: Group) -> pa.Table:
     for name in group.members:
         table = lake.read(str(name))
         offsets = table["offset"].to_numpy()
-        if len(offsets) != name.rows or offsets[0] != name.first_offset or (
-            (offsets[1:] - offsets[:-1]) != 1
-        ).any():
+        if (
+            len(offsets) != name.rows
+            or offsets[0] != name.first_offset
+            or ((offsets[1:] - offsets[:-1]) != 1).any()
+        ):
             raise IntegrityError(f"{name} holds {len(offsets)} records, its name says {name.rows}")
         parts.append(table.filter(pc.field("offset") >= position))
         position = max(position, name.last_offset + 1)

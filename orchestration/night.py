@@ -112,15 +112,7 @@ def _put_in_service(client: Client, journal: Journal, *, reason: str) -> str:
                 *(totals.sale_lines, totals.movements, totals.units, totals.revenue),
             ]
         ],
-        column_names=[
-            "date_key",
-            "run_id",
-            "reason",
-            "sale_lines",
-            "movements",
-            "units",
-            "revenue",
-        ],
+        column_names=_LOAD_COLUMNS,
     )
     late.publish_cuts(client, journal.day)
     journal.resolve_alert()
@@ -128,14 +120,8 @@ def _put_in_service(client: Client, journal: Journal, *, reason: str) -> str:
 
 
 _FACTS = ("fact_sales", "fact_inventory")
-_MADE_FROM = (
-    *_FACTS,
-    "shelf_turns",
-    "item_sales_daily",
-    "demand_prior",
-    "dim_product",
-    "dim_store",
-)
+_DIMENSIONS = ("demand_prior", "dim_product", "dim_store")
+_MADE_FROM = (*_FACTS, "shelf_turns", "item_sales_daily", *_DIMENSIONS)
 
 STEPS: tuple[Step, ...] = (
     Step("close", _close, reads=(*_FACTS, "stream_commits")),

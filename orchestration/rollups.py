@@ -16,6 +16,7 @@ from importlib import resources
 import pyarrow as pa
 
 from clickhouse.client import Client
+from clickhouse.placement import placed
 from clickhouse.queries import command, select
 from orchestration.day import STORE_DAYS, monday_of, store_days
 from tillstream.errors import IntegrityError
@@ -164,8 +165,8 @@ def _sql(name: str) -> str:
 
 
 def _replace(client: Client, table: str, partition: str) -> None:
-    target, spread = _place(client, table)
-    source, _ = _place(client, f"{table}_staging")
+    target, spread = placed(client, table)
+    source, _ = placed(client, f"{table}_staging")
     # Of a day without any row nothing must be served: the engine refuses that unless it is told.
     command(
         client,
@@ -175,17 +176,5 @@ def _replace(client: Client, table: str, partition: str) -> None:
 
 
 def _drop(client: Client, table: str, partition: str) -> None:
-    target, spread = _place(client, table)
+    target, spread = placed(client, table)
     command(client, f"ALTER TABLE {target}{spread} DROP PARTITION {partition}")
-
-
-def _place(client: Client, table: str) -> tuple[str, str]:
-    """Where the partitions of `table` are: on a cluster in its local tables, everywhere."""
-    engine = select(
-        client,
-        "SELECT extract(engine_full, 'Distributed\\(\\'([^\\']+)') AS cluster FROM system.tables"
-        " WHERE database = currentDatabase() AND name = {table:String}",
-        parameters={"table": table},
-    )["cluster"].to_pylist()
-    cluster = engine[0] if engine else ""
-    return (f"{table}_local", f" ON CLUSTER '{cluster}'") if cluster else (table, "")

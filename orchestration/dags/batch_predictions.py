@@ -4,11 +4,11 @@ from airflow.sdk import DAG, get_current_context, task
 
 from orchestration.dags.arranging import (
     DEFAULTS,
+    FEATURES,
     FORECASTS,
     START,
     day_and_settings,
     deadline,
-    FEATURES,
 )
 
 with DAG(

@@ -5,10 +5,10 @@ from airflow.sdk import DAG, get_current_context, task
 from orchestration.dags.arranging import (
     DEFAULTS,
     FEATURES,
+    ROLLUPS,
     START,
     day_and_settings,
     deadline,
-    ROLLUPS,
 )
 
 with DAG(

@@ -1,4 +1,4 @@
-"""Every night: erase again, wherever a rebuild or a late event has brought an erased customer back."""
+"""Every night: erase again whoever a rebuild or a late event has brought back."""
 
 from airflow.sdk import DAG, task
 

@@ -13,6 +13,7 @@ from tillstream.cli import (
     audit,
     bench,
     chaos,
+    customer,
     demo,
     dimensions,
     evaluate,
@@ -72,6 +73,7 @@ audit.register(app)
 rebuild.register(app)
 night.register(app)
 airflow.register(app)
+customer.register(app)
 chaos.register(app)
 
 
