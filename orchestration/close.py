@@ -36,15 +36,19 @@ def close_day(parts: Parts, day: date, *, clock: Clock, wait_s: float = _WAIT_S)
 
 
 def require_known(client: Client, day: date) -> None:
-    """Raises ConfigError when `day` lies before the first or after the last day that is stored."""
+    """Raises ConfigError when nothing was stored by `day`, and IntegrityError when `day` lies after
+    all that is: a night was due, and its day is missing."""
     span = select(
         client,
         "SELECT min(date_key) AS first, max(date_key) AS last, count() AS n FROM fact_sales",
     ).to_pylist()[0]
     if not span["n"]:
         raise ConfigError("no sale is stored yet", hint="replay or simulate some first")
-    if not span["first"] <= day <= span["last"]:
-        raise ConfigError(
-            f"nothing is stored of {day}: the days go from {span['first']} to {span['last']}",
-            hint="choose one of them with --date",
+    days = f"the days go from {span['first']} to {span['last']}"
+    if day < span["first"]:
+        raise ConfigError(f"nothing is stored of {day}: {days}", hint="choose one of them")
+    if day > span["last"]:
+        raise IntegrityError(
+            f"nothing is stored of {day}: {days}",
+            hint="is the stream running, do stores publish? `tillstream status`, `tillstream verify`",
         )

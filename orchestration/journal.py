@@ -10,7 +10,7 @@ from typing import Any
 from clickhouse.client import ClickHouseError, Client
 from clickhouse.queries import select
 from orchestration.lineage import LineageLog
-from tillstream.errors import TillstreamError
+from tillstream.errors import ConfigError, TillstreamError
 
 _STEP_COLUMNS = ["run_id", "date_key", "step", "state", "seconds", "detail", "hint"]
 
@@ -39,8 +39,9 @@ class Journal:
     def step(
         self, name: str, *, reads: tuple[str, ...] = (), writes: tuple[str, ...] = ()
     ) -> Iterator[StepReport]:
-        """Record that a step began, and how it ended. A failure is recorded, opens an alert, and
-        goes on to the caller; a warehouse that cannot even be told does not hide it."""
+        """Record that a step began, and how it ended. A failure is recorded and goes on to the
+        caller. It opens an alert, unless somebody merely asked for what makes no sense. A warehouse
+        that cannot even be told does not hide it."""
         report = StepReport(name)
         self.steps.append(report)
         began = time.monotonic()
@@ -55,7 +56,8 @@ class Journal:
             self.lineage.end(event, "FAIL")
             try:
                 self._write(report, hint=hint)
-                self._alert(name, "open", str(exc), hint)
+                if not isinstance(exc, ConfigError):
+                    self._alert(name, "open", str(exc), hint)
             except (ClickHouseError, OSError):
                 pass  # the warehouse is the failure: Airflow and the exit code tell of it
             raise
