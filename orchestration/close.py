@@ -50,5 +50,5 @@ def require_known(client: Client, day: date) -> None:
     if day > span["last"]:
         raise IntegrityError(
             f"nothing is stored of {day}: {days}",
-            hint="is the stream running, do stores publish? `tillstream status`, `tillstream verify`",
+            hint="do stores publish, and does the stream run? see `tillstream status`",
         )

@@ -3,6 +3,7 @@
 The work is in `orchestration`, without Airflow. A DAG only says what follows what.
 """
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -42,8 +43,14 @@ def every_night(cron: str = CRON) -> CronDataIntervalTimetable:
     return CronDataIntervalTimetable(cron, timezone="UTC")
 
 
-def deadline(dag_id: str, *, hours: float) -> DeadlineAlert:
-    """An alert in the warehouse when a run is not done so long after it was queued."""
+def deadline(dag_id: str, *, hours: float) -> DeadlineAlert | None:
+    """An alert in the warehouse when a run is not done so long after it was queued.
+
+    None in `airflow dags test`, where nobody waits, and where Airflow 3.3.2 calls a good run a
+    failure when its DAG has a deadline (apache/airflow#73428).
+    """
+    if sys.argv[1:3] == ["dags", "test"]:
+        return None
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=timedelta(hours=hours),

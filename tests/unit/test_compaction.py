@@ -1,4 +1,4 @@
-"""Small objects of the lake become large ones: nothing lost, nothing doubled, wherever it is killed."""
+"""Small objects of the lake become large ones: nothing lost, nothing doubled, if killed too."""
 
 import os
 import time
