@@ -97,7 +97,8 @@ def _apply(client: Client, lake: Lake | None, asked: list[Erasure]) -> list[Eras
         records = forget_in_lake(lake, hashes) if lake else 0
         remaining = _count(client, hashes) + (count_in_lake(lake, hashes) if lake else 0)
         kept_ms = max(TOPIC_SPECS[topic].retention_ms for topic in (Topic.SALES, Topic.CUSTOMERS))
-        until = datetime.now(tz=UTC) + timedelta(milliseconds=kept_ms) if rows else one.kafka_until
+        now = datetime.now(tz=UTC).replace(microsecond=0)
+        until = now + timedelta(milliseconds=kept_ms) if rows else one.kafka_until
         erasure = Erasure(
             *(one.customer_hash, one.requested_at, one.requested_by, one.reason),
             one.warehouse_rows + rows,
@@ -135,7 +136,7 @@ def _forget_bytes(client: Client, hashes: list[str]) -> int:
     found = 0
     for table in _BYTES_TABLES:
         for row in _bytes_naming(client, table, hashes):
-            value = without_customer(bytes.fromhex(row["value"]), hashes)
+            value = without_customer(bytes.fromhex(row["in_hex"]), hashes)
             place = (
                 f"topic_id = '{row['topic_id']}' AND partition = {row['partition']}"
                 f" AND offset = {row['offset']}"
@@ -149,7 +150,7 @@ def _bytes_naming(client: Client, table: str, hashes: list[str]) -> Iterable[dic
     rows = select(
         client,
         "SELECT toString(topic_id) AS topic_id, partition, offset, hex(assumeNotNull(value)) AS"
-        f" value FROM {table} WHERE value IS NOT NULL AND arrayExists("
+        f" in_hex FROM {table} WHERE value IS NOT NULL AND arrayExists("
         "  name -> has({hashes:Array(String)}, lower(hex(SHA256(name)))),"
         "  extractAll(assumeNotNull(value), 'cust-[0-9a-f]{32}'))",
         parameters={"hashes": hashes},

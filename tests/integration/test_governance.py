@@ -98,8 +98,8 @@ def test_a_customer_is_erased_everywhere_and_rows_stay(settings: Settings, clien
     assert kept == {"n": 9, "r": 18}
     stored = select(
         client,
-        "SELECT hex(value) AS v FROM duplicates UNION ALL SELECT hex(value) FROM quarantine"
-        " ORDER BY length(v) DESC",
+        "SELECT v FROM (SELECT hex(value) AS v FROM quarantine UNION ALL"
+        " SELECT hex(value) AS v FROM duplicates) ORDER BY length(v) DESC",
     )["v"].to_pylist()
     decoded = Codec(load_catalogue()).decode(Topic.SALES, bytes.fromhex(stored[1])).record
     assert (decoded["customer_id"], decoded["unit_price"]) == (None, Decimal("2.00"))
