@@ -64,12 +64,22 @@ def select(
         raise failed("query", exc) from exc
 
 
-def command(client: Client, sql: str, *, keys: tuple[pa.Table, str] | None = None) -> None:
+def command(
+    client: Client,
+    sql: str,
+    *,
+    keys: tuple[pa.Table, str] | None = None,
+    parameters: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
+) -> None:
     """Run a statement that returns nothing, with `keys` as in `select`."""
     try:
         external = _external("keys", *keys) if keys else None
         client.command(
-            sql, external_data=external, settings={"deduplicate_insert_select": "disable"}
+            sql,
+            parameters=parameters,
+            external_data=external,
+            settings={"deduplicate_insert_select": "disable"} | (settings or {}),
         )
     except (ClickHouseError, OSError) as exc:
         raise failed("statement", exc) from exc

@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.spark_cluster",
     "tests.fixtures.warehouse",
     "tests.fixtures.warehouse_secure",
+    "tests.fixtures.nights",
 ]
 
 # Whole platforms first, and the quick files last: then both workers end at about the same time.

@@ -14,6 +14,7 @@ import typer
 from rich.live import Live
 
 from tillstream.cli.audit import open_parts, show_audit
+from tillstream.cli.demo_night import nights_match
 from tillstream.cli.demo_view import DemoView, Snapshot
 from tillstream.cli.output import console
 from tillstream.cli.replay import load_replay_dimensions, plan_replay, publish_replay
@@ -47,12 +48,16 @@ def demo(
         float, typer.Option(help="Event seconds per second; 0 is as fast as it goes.", min=0)
     ] = _DEMO_SPEED,
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running afterwards.")] = False,
+    with_night: Annotated[
+        bool, typer.Option("--with-night", help="End with the nightly run of every day.")
+    ] = False,
 ) -> None:
     """Watch a grocery chain of 2017 come alive, and see proof that not one event was lost.
 
     Starts Kafka, ClickHouse and Spark in a home of its own (<home>/demo, emptied first), replays
     recorded sales of all stores, shows shelves running out and alerts firing, and ends with
-    `verify`. Exits 0 when everything agrees.
+    `verify`. Exits 0 when everything agrees. With --with-night, each day is then rolled up as by
+    night, and compared with pandas.
     """
     settings = _demo_settings(ctx.obj)
     first_day = _day(start)
@@ -67,7 +72,7 @@ def demo(
         with Live(view, console=console, refresh_per_second=12):
             ready = Stack(settings, report=view.report).up(provision=provision_services)
     try:
-        clean = _run(ready, inputs.result(), speed=speed or None)
+        clean = _run(ready, inputs.result(), speed=speed or None, with_night=with_night)
     finally:
         if keep:
             console.print(f"still running: try  tillstream --home {settings.home} status")
@@ -114,7 +119,9 @@ class _Replay:
         self.progress = progress
 
 
-def _run(settings: Settings, inputs: "ReplayInputs", *, speed: float | None) -> bool:
+def _run(
+    settings: Settings, inputs: "ReplayInputs", *, speed: float | None, with_night: bool
+) -> bool:
     from clickhouse.client import connect
     from simulators.ledger import read_ledgers
     from tillstream.audit.verify import progress, verify, wait_until_caught_up
@@ -149,7 +156,10 @@ def _run(settings: Settings, inputs: "ReplayInputs", *, speed: float | None) -> 
         console.print("\n[bold]verify[/]  every offset, window, shelf and ledger entry\n")
         audit = verify(parts, ledger=read_ledgers([ledger]))
         show_audit(audit)
-        return audit.clean and _matches_the_data_set(client, inputs.plan)
+        clean = audit.clean and _matches_the_data_set(client, inputs.plan)
+        if clean and with_night:
+            clean = nights_match(settings, client, inputs.plan)
+        return clean
 
 
 def _snapshot(client: "Client") -> Snapshot:

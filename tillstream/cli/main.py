@@ -10,14 +10,17 @@ from rich.markup import escape
 
 from tillstream.cli import (
     alerts,
+    airflow,
     audit,
     bench,
     chaos,
+    customer,
     demo,
     dimensions,
     evaluate,
     explain,
     learn,
+    night,
     plan,
     rebuild,
     replay,
@@ -70,6 +73,9 @@ bench.register(app)
 stream.register(app)
 audit.register(app)
 rebuild.register(app)
+night.register(app)
+airflow.register(app)
+customer.register(app)
 chaos.register(app)
 
 

@@ -82,6 +82,7 @@ def fill_again(
     from clickhouse.client import connect
     from clickhouse.migrate import migrate
     from lake.client import connect as connect_lake
+    from orchestration.governance import apply_erasures
     from streaming.rebuild import rebuild_from_kafka, rebuild_from_lake, require_empty
     from streaming.writer_lock import only_writer
     from tillstream.devstack.jars import spark_jars
@@ -98,6 +99,8 @@ def fill_again(
             else:
                 lake = connect_lake(settings.lake, url=settings.lake_url)
                 rebuild_from_lake(settings, client, lake, jars=jars, on_report=on_report)
+        # Kafka, and a lake restored from a backup, still name customers who were erased.
+        apply_erasures(settings, database=database)
 
 
 @contextmanager

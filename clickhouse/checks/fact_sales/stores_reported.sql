@@ -1,0 +1,11 @@
+-- kind: completeness
+-- critical: no
+-- says: stores that sold on one of the seven days before, and not on this day
+SELECT count() AS checked, toInt64(countIf(today = 0)) AS failed
+FROM
+(
+    SELECT store_id, countIf(date_key = {day:Date}) AS today
+    FROM fact_sales
+    WHERE date_key BETWEEN {day:Date} - 7 AND {day:Date}
+    GROUP BY store_id
+)

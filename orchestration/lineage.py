@@ -1,0 +1,130 @@
+"""Where each table's rows come from.
+
+Two things: what the nights did is written as OpenLineage events, one JSON object a line, to
+`<home>/lineage/<day>.jsonl`; and `upstream` follows a table back to the topics. Views, and what
+feeds tables, are read from the migrations themselves; what programs write is declared here.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from clickhouse.migrate import load_migrations
+from tillstream.contracts.topics import Topic
+
+_PRODUCER = "https://github.com/tillstream/tillstream"
+_SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
+_CREATE = re.compile(r"^CREATE (TABLE|VIEW|MATERIALIZED VIEW) (\w+)(?: TO (\w+))?")
+_READS = re.compile(r"\b(?:FROM|JOIN)\s+(\w+)")
+
+_ALL_TOPICS = (Topic.SALES, Topic.INVENTORY, Topic.PRICES, Topic.CUSTOMERS)
+_ROLLED = ("fact_sales", "fact_inventory", "shelf_turns", "item_sales_daily", "demand_prior")
+
+# What programs write, and from what. `tests/integration` holds every table against it.
+WRITTEN: Mapping[str, tuple[str, ...]] = {
+    "fact_sales": (Topic.SALES, "dim_product", "dim_store"),
+    "fact_inventory": (Topic.INVENTORY, "dim_store"),
+    "price_changes": (Topic.PRICES,),
+    "customer_events": (Topic.CUSTOMERS,),
+    "duplicates": _ALL_TOPICS,
+    "quarantine": _ALL_TOPICS,
+    "event_index": _ALL_TOPICS,
+    "stream_commits": _ALL_TOPICS,
+    "velocity_5m_sums": (Topic.SALES,),
+    "anomalies": (Topic.SALES, Topic.INVENTORY),
+    "stockout_risk_history": (
+        *("current_stock_states", "item_sales_daily"),
+        *("demand_prior", "demand_belief", "demand_model"),
+    ),
+    "restock_alert_history": ("stockout_risk_history",),
+    "restock_alerts_published": ("restock_alert_history",),
+    "demand_belief": ("item_sales_daily", "shelf_turns", "fact_sales"),
+    "demand_model": ("fact_sales", "fact_inventory", "purchase_orders"),
+    "rollup_hourly": (*_ROLLED, "dim_store"),
+    "rollup_daily": ("rollup_hourly",),
+    "rollup_weekly": ("rollup_daily",),
+    "rollup_groups": ("rollup_hourly", "rollup_daily", "rollup_weekly", "dim_product", "dim_store"),
+    "quality_results": ("fact_sales", "fact_inventory", "rollup_daily"),
+    "night_loads": ("fact_sales", "fact_inventory"),
+    "night_cuts": ("stream_commits",),
+    "night_steps": (),
+    "night_alerts": ("night_steps",),
+    "erasures": (),
+    **dict.fromkeys(("dim_product", "dim_store", "dim_supplier", "dim_date"), ()),
+    **dict.fromkeys(("demand_prior", "purchase_orders"), ()),
+}
+
+
+def graph() -> dict[str, tuple[str, ...]]:
+    """Every table, view and topic, and what it is made from."""
+    edges: dict[str, set[str]] = {name: set(map(str, sources)) for name, sources in WRITTEN.items()}
+    for migration in load_migrations():
+        for statement in migration.statements():
+            match = _CREATE.match(statement)
+            if match is None:
+                continue
+            kind, name, target = match.groups()
+            if kind == "TABLE":
+                edges.setdefault(name, set())
+                continue
+            edges.setdefault(target or name, set()).update(_READS.findall(statement))
+    known = set(edges) | set(map(str, Topic))
+    return {name: tuple(sorted(sources & known)) for name, sources in edges.items()}
+
+
+def upstream(table: str) -> list[tuple[int, str]]:
+    """(depth, name) of a table and all it is made from, as a tree read from the top. What was shown
+    before is not followed again."""
+    edges = graph()
+    found: list[tuple[int, str]] = []
+    seen: set[str] = set()
+
+    def follow(name: str, depth: int) -> None:
+        found.append((depth, name))
+        if name in seen:
+            return
+        seen.add(name)
+        for source in edges.get(name, ()):
+            follow(source, depth + 1)
+
+    follow(table, 0)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class LineageLog:
+    """Appends events to one file a day. `namespace` names the warehouse, as OpenLineage has it."""
+
+    folder: Path
+    namespace: str
+
+    def begin(
+        self, job: str, run_id: str, day: date, *, reads: tuple[str, ...], writes: tuple[str, ...]
+    ) -> dict[str, Any]:
+        # OpenLineage wants a UUID a run of a job: the same for the same step of the same run.
+        run = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{run_id}/{day}/{job}"))
+        event = {
+            "producer": _PRODUCER,
+            "schemaURL": _SCHEMA,
+            "run": {"runId": run, "facets": {}},
+            "job": {"namespace": self.namespace, "name": f"night.{job}"},
+            "inputs": [{"namespace": self.namespace, "name": name} for name in reads],
+            "outputs": [{"namespace": self.namespace, "name": name} for name in writes],
+        }
+        self._append(event, "START")
+        return event
+
+    def end(self, event: dict[str, Any], kind: str) -> None:
+        self._append(event, kind)
+
+    def _append(self, event: dict[str, Any], kind: str) -> None:
+        now = datetime.now(tz=UTC)
+        line = json.dumps({"eventType": kind, "eventTime": now.isoformat(), **event})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f"{now:%Y-%m-%d}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")

@@ -1,0 +1,118 @@
+"""The nightly DAGs in a real Airflow, on the running platform's broker, warehouse and lake."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clickhouse.client import connect
+from clickhouse.queries import select
+from lake.client import connect as connect_lake
+from lake.coverage import archived
+from tests.fixtures.nights import DAYS, fill, rollup_hashes
+from tests.fixtures.platform import wait_for
+from tillstream.cli.warehouse import provision_services
+from tillstream.devstack import airflow
+from tillstream.devstack.stack import SERVING, Stack
+from tillstream.settings import Settings, load_settings
+
+pytestmark = pytest.mark.e2e
+
+NIGHTLY = ("daily_etl_pipeline", "lake_maintenance", "governance")
+LEARNING = ("feature_engineering", "model_training", "batch_predictions")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Kafka, warehouse and lake with five past days; no stream is needed to roll up a past."""
+    defaults = load_settings(home=tmp_path_factory.mktemp("airflow"))
+    started = Stack(defaults)
+    try:
+        settings = started.up(parts=SERVING, provision=provision_services)
+        fill(settings)
+        yield settings
+    finally:
+        airflow.down(defaults)
+        started.down()
+
+
+def commands(settings: Settings, *arguments: list[str]) -> str:
+    """Run `airflow` commands one after another in one process; what they printed."""
+    env = airflow.environment(settings, port=9)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integration.airflow_program", json.dumps(arguments)],
+        env=env,
+        cwd=Path(__file__).parents[2],
+        text=True,
+        capture_output=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def dag_test(dag_id: str, day: object) -> list[str]:
+    return ["dags", "test", dag_id, "--conf", json.dumps({"date": str(day)})]
+
+
+def test_every_dag_runs_and_twice_in_any_order_the_tables_are_identical(stack: Settings) -> None:
+    pool = ["pools", "set", airflow.POOL, "1", "nights"]
+    first = [dag_test(dag_id, DAYS[0]) for dag_id in NIGHTLY]
+    commands(stack, ["db", "migrate"], pool, *first, dag_test("daily_etl_pipeline", DAYS[1]))
+    with closing(connect(stack.warehouse)) as client:
+        once = rollup_hashes(client)
+        assert once["rollup_daily"][0] > 500
+    lake = connect_lake(stack.lake, url=stack.lake_url)
+    objects = archived(lake)[0]
+    commands(
+        stack,
+        dag_test("lake_maintenance", DAYS[1]),
+        dag_test("daily_etl_pipeline", DAYS[1]),
+        dag_test("governance", DAYS[1]),
+        dag_test("daily_etl_pipeline", DAYS[0]),
+    )
+    with closing(connect(stack.warehouse)) as client:
+        assert rollup_hashes(client) == once
+        states = select(client, "SELECT DISTINCT toString(state) AS s FROM night_steps")
+        assert set(states["s"].to_pylist()) == {"running", "done"}
+    assert archived(lake)[0] == objects
+    assert (stack.home / "reports" / DAYS[1].isoformat() / "chain.html").stat().st_size > 1000
+
+
+def test_the_scheduler_runs_a_night_in_standalone(stack: Settings) -> None:
+    found = airflow.up(stack, paused=True)
+    with httpx.Client(base_url=found.url, timeout=30, trust_env=False) as http:
+        sign_in = {"username": found.user, "password": found.password}
+        token = http.post("/auth/token", json=sign_in).json()["access_token"]
+        http.headers["Authorization"] = f"Bearer {token}"
+        dags = "/api/v2/dags"
+
+        def known() -> set[str]:
+            listed = http.get(dags).json().get("dags", [])
+            return {one["dag_id"] for one in listed if not one["has_import_errors"]}
+
+        wait_for(lambda: known() == {*NIGHTLY, *LEARNING}, timeout_s=180, what="six DAGs")
+        dag = f"{dags}/daily_etl_pipeline"
+        http.patch(dag, params={"update_mask": "is_paused"}, json={"is_paused": False})
+        asked = {"logical_date": None, "conf": {"date": str(DAYS[2])}}
+        run = http.post(f"{dag}/dagRuns", json=asked).json()["dag_run_id"]
+
+        def state() -> str:
+            return str(http.get(f"{dag}/dagRuns/{run}").json()["state"])
+
+        wait_for(lambda: state() in ("success", "failed"), timeout_s=400, what="the night")
+        assert state() == "success"
+    with closing(connect(stack.warehouse)) as client:
+        loaded = select(
+            client, "SELECT run_id FROM night_loads FINAL WHERE date_key = '2026-03-08'"
+        )
+        assert loaded["run_id"].to_pylist() == [run]
+    assert airflow.status(stack).running
+    airflow.down(stack)
+    assert not airflow.status(stack).running
