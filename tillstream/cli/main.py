@@ -16,6 +16,7 @@ from tillstream.cli import (
     dimensions,
     evaluate,
     explain,
+    forecast,
     learn,
     plan,
     rebuild,
@@ -64,6 +65,7 @@ learn.register(app)
 plan.register(app)
 evaluate.register(app)
 explain.register(app)
+forecast.register(app)
 bench.register(app)
 stream.register(app)
 audit.register(app)
