@@ -1,6 +1,7 @@
 """`tillstream forecast`: what each shelf will sell in the next seven days, and how good that is."""
 
 from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -8,12 +9,17 @@ from rich import box
 from rich.table import Table
 
 from tillstream.cli.output import console, emit_json, progress_bar
+from tillstream.clock import SystemClock
 from tillstream.errors import ConfigError
 from tillstream.settings import Settings
 
 if TYPE_CHECKING:
     from tillstream.evaluation.forecast.backtest import Result
 
+_DAY = Annotated[
+    str | None, typer.Option(metavar="YYYY-MM-DD", help="The last complete day; yesterday.")
+]
+_AS_JSON = Annotated[bool, typer.Option("--json", help="For scripts.")]
 _SHOWN = {
     "wape": "WAPE",
     "bias": "bias",
@@ -30,11 +36,68 @@ _LOWER_IS_BETTER = ("wape", "mase", "wrmsse", "pinball")
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help=__doc__)
+    group.command(epilog="Example: tillstream forecast train --day 2026-03-09 --json")(train)
+    group.command(epilog="Example: tillstream forecast predict --day 2026-03-09")(predict)
+    group.command(epilog="Example: tillstream forecast drift --day 2026-03-16 --json")(drift)
     group.command(
         epilog="Examples: tillstream forecast evaluate · tillstream forecast evaluate --series 500"
         " --methods SeasonalNaive,TSB --json"
     )(evaluate)
     app.add_typer(group, name="forecast")
+
+
+def train(ctx: typer.Context, day: _DAY = None, as_json: _AS_JSON = False) -> None:
+    """Train on every day up to this one. The new version goes into service when it beats the one
+    that is there on weeks that neither has seen. The same day again makes no second version."""
+    from orchestration import forecasting
+
+    found = forecasting.train(ctx.obj, _day(day))
+    if as_json:
+        emit_json(asdict(found))
+        return
+    before = (
+        "" if found.pinball_before is None else f", the one in service {found.pinball_before:.4f}"
+    )
+    console.print(f"v{found.version}: pinball loss {found.pinball:.4f}{before}")
+    console.print(
+        "in service" if found.promoted else "kept, not in service: tillstream models list"
+    )
+
+
+def predict(ctx: typer.Context, day: _DAY = None, as_json: _AS_JSON = False) -> None:
+    """Forecast the seven days after this one for every shelf, and keep what they were made from."""
+    from orchestration import forecasting
+
+    last = _day(day)
+    shelves = forecasting.build_features(ctx.obj, last)
+    forecasting.predict(ctx.obj, last)
+    if as_json:
+        emit_json({"day": str(last), "shelves": shelves})
+    else:
+        console.print(f'{shelves:,} shelves; tillstream sql "SELECT * FROM latest_forecasts"')
+
+
+def drift(ctx: typer.Context, day: _DAY = None, as_json: _AS_JSON = False) -> None:
+    """How the forecasts of the week up to this day turned out, and how far its features lie from
+    those trained on (psi: over 0.25 is another world)."""
+    from orchestration import forecasting
+
+    found = forecasting.watch_drift(ctx.obj, _day(day))
+    if as_json:
+        emit_json(found)
+        return
+    for name, value in found.items():
+        console.print(f"{name.replace('_', ' '):<28}{value:.3f}")
+
+
+def _day(text: str | None) -> date:
+    """Yesterday, when none is given: the last day that is over everywhere."""
+    if text is None:
+        return datetime.fromtimestamp(SystemClock().now_ms() / 1000, tz=UTC).date() - timedelta(1)
+    try:
+        return date.fromisoformat(text)
+    except ValueError as exc:
+        raise ConfigError(f"{text!r} is not a date", hint="write it as 2026-03-09") from exc
 
 
 def evaluate(
@@ -43,7 +106,7 @@ def evaluate(
         str, typer.Option(help="recorded (Complete Journey), or a scenario of the simulator.")
     ] = "recorded",
     weeks: Annotated[int, typer.Option(help="Held out, at the end.", min=1, max=12)] = 8,
-    series: Annotated[int, typer.Option(help="Judged at a level, at most.", min=20)] = 2_000,
+    series: Annotated[int, typer.Option(help="Judged at a level, at most.", min=20)] = 1_000,
     least_sale_days: Annotated[
         int, typer.Option(help="Items that sold on so many days before.", min=1)
     ] = 10,

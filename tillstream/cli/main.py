@@ -18,6 +18,7 @@ from tillstream.cli import (
     explain,
     forecast,
     learn,
+    models,
     plan,
     rebuild,
     replay,
@@ -66,6 +67,7 @@ plan.register(app)
 evaluate.register(app)
 explain.register(app)
 forecast.register(app)
+models.register(app)
 bench.register(app)
 stream.register(app)
 audit.register(app)

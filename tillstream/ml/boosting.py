@@ -122,7 +122,8 @@ class Trees:
 
     def gains(self) -> dict[str, float]:
         """How much each feature helped, as a share; most first."""
-        gain = self.booster.get_score(importance_type="total_gain")
+        scores = self.booster.get_score(importance_type="total_gain")
+        gain = {name: float(np.sum(value)) for name, value in scores.items()}
         total = sum(gain.values()) or 1.0
         ordered = sorted(gain.items(), key=lambda pair: -pair[1])
         return {name: value / total for name, value in ordered}

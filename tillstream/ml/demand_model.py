@@ -34,7 +34,7 @@ class DemandModel:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """`mean` and `variance` (items, HORIZON_DAYS) of each day's demand, and of their sum, (items,)."""
+    """`mean` and `variance` of each day (items, HORIZON_DAYS), and of their sum (items,)."""
 
     mean: Floats
     variance: Floats
@@ -43,7 +43,7 @@ class Forecast:
 
 
 def training_origins(days: int, *, most: int = 40) -> list[int]:
-    """Days (counted from the panel's first) whose week after is known, a week apart, newest last."""
+    """Days, counted from the panel's first, whose week after is known; a week apart, ascending."""
     first = min(LEAST_HISTORY_DAYS, max(days - HORIZON_DAYS, 0))
     origins = list(range(days - HORIZON_DAYS, first - 1, -_STEP_DAYS))[:most]
     return origins[::-1]

@@ -20,6 +20,8 @@ HORIZON_DAYS: Final = 7
 WINDOWS: Final = (7, 14, 30, 90)
 # The shelf's own rate counts as so many days of its kind's rate until it has a history.
 _PRIOR_DAYS: Final = 14.0
+# And a group's as so many of a wider one's.
+_GROUP_DAYS: Final = 30.0
 _PROFILE_DAYS: Final = 84
 _LEAST_RATE: Final = 1e-4
 _LONG_AGO: Final = 180.0
@@ -139,13 +141,7 @@ class _Past:
         groups = history._groups
         units = {days: self._window(history._units, days) for days in (*WINDOWS, 180)}
         exposure = {days: self._window(history._exposure, days) for days in (*WINDOWS, 180)}
-        shelf90 = groups["shelf"].rate(origin, 90)
-        product90 = groups["product"].rate(origin, 90)
-        category90 = groups["category"].rate(origin, 90)
-        # An item's kind: its shelf's rate, and how much better the product sells than its category
-        # elsewhere; half trusted, on the log scale.
-        ratio = (product90 + 0.3 * category90) / np.maximum(1.3 * category90, _LEAST_RATE)
-        self.kind = np.maximum(shelf90 * np.sqrt(ratio), _LEAST_RATE)
+        self.kind = self._kind(groups)
         self.rate = {
             days: (units[days] + _PRIOR_DAYS * self.kind) / (exposure[days] + _PRIOR_DAYS)
             for days in units
@@ -153,6 +149,16 @@ class _Past:
         self.anchor_rate = self.rate[90]
         some = self._window(history._some, 180)
         self.size = ((units[180] + 2.0) / (some + 2.0)).astype(np.float32)
+
+    def _kind(self, groups: dict[str, "_Group"]) -> Floats:
+        """Units a day that items like each one sell: of its category in its store, as much more as
+        the product sells more than its category elsewhere. That is half trusted, on the log scale."""
+        origin = self._origin
+        category = groups["category"].rate(origin, 90)
+        shelf = groups["shelf"].drawn(origin, 90, towards=category)
+        product = groups["product"].drawn(origin, 90, towards=category)
+        ratio = product / np.maximum(category, _LEAST_RATE)
+        return np.maximum(shelf * np.sqrt(ratio), _LEAST_RATE)
 
     def columns(self) -> list[Floats]:
         h, origin = self._h, self._origin
@@ -187,16 +193,15 @@ class _Past:
     def weekday_index(self, days: Ints) -> Floats:
         """How much better than its average day each weekday of a store and of a category is."""
         store = self._h._groups["store"].weekday_index(self._origin, self._h.panel.first_day)
-        category = self._h._groups["category"].weekday_index(
-            self._origin, self._h.panel.first_day
-        )
-        return np.sqrt(store[:, days] * category[:, days])
+        category = self._h._groups["category"].weekday_index(self._origin, self._h.panel.first_day)
+        return np.asarray(np.sqrt(store[:, days] * category[:, days]))
 
     def _window(self, running: Floats, days: int) -> Floats:
-        return running[:, self._origin] - running[:, max(0, self._origin - days)]
+        since = max(0, self._origin - days)
+        return np.asarray(running[:, self._origin] - running[:, since])
 
     def _mean(self, running: Floats, days: int) -> Floats:
-        return self._window(running, days) / max(1, min(days, self._origin))
+        return np.asarray(self._window(running, days) / max(1, min(days, self._origin)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +225,19 @@ class _Group:
 
     def rate(self, origin: int, days: int) -> Floats:
         """Units a day of an average item of the group."""
+        units, exposure = self._window(origin, days)
+        return np.asarray(units / np.maximum(exposure, 1.0), dtype=np.float32)
+
+    def drawn(self, origin: int, days: int, *, towards: Floats) -> Floats:
+        """The same, drawn `towards` a rate that is better known."""
+        units, exposure = self._window(origin, days)
+        drawn = (units + _GROUP_DAYS * towards) / (exposure + _GROUP_DAYS)
+        return np.asarray(np.maximum(drawn, _LEAST_RATE), dtype=np.float32)
+
+    def _window(self, origin: int, days: int) -> tuple[Floats, Floats]:
         since = max(0, origin - days)
-        units = self.units[:, origin] - self.units[:, since]
-        exposure = self.exposure[:, origin] - self.exposure[:, since]
-        return (units / np.maximum(exposure, 1.0))[self.of_item]
+        units = (self.units[:, origin] - self.units[:, since])[self.of_item]
+        return units, (self.exposure[:, origin] - self.exposure[:, since])[self.of_item]
 
     def last_sale(self, origin: int) -> Ints:
         return np.asarray(self.last[:, origin][self.of_item])

@@ -27,7 +27,7 @@ OnPhase = Callable[[str, float | None], None]
 OURS: Final = "tillstream"
 LEVELS: Final = ("store × product", "store × category", "category", "store", "chain")
 # ETS with all its trends is slow; below this many series it may have them.
-_FEW_SERIES: Final = 400
+_FEW_SERIES: Final = 50
 # For the spread of a baseline, so many series do.
 _SPREAD_SERIES: Final = 500
 _FLOOR: Final = 0.05
@@ -65,7 +65,7 @@ class Plan:
     """`weeks` are held out; at each level `series` are judged at most, drawn by `seed`."""
 
     weeks: int = 8
-    series: int = 2_000
+    series: int = 1_000
     draws: int = 200
     seed: int = 0
     methods: tuple[str, ...] = baselines.NAMES

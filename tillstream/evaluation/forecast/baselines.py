@@ -1,7 +1,7 @@
 """What others forecast with, from statsforecast: series by series, each method by itself."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,9 +18,9 @@ NAMES: Final = ("SeasonalNaive", "ETS", "CrostonOptimized", "TSB", "ADIDA", "IMA
 def forecast(name: str, units: Floats, origins: Sequence[int], *, trends: bool) -> Floats:
     """(n, origins, HORIZON_DAYS) from the days (n, days) before each origin. Below zero is zero.
 
-    ETS chooses error, trend and season by AICc. Without `trends` it has none to choose from, which
-    makes it eight times as fast: for thousands of series that mostly do not sell. Raises ConfigError
-    when statsforecast is not installed.
+    ETS chooses error, trend and season by AICc. Without `trends` it has no trend to choose, which
+    makes it eight times as fast, for thousands of series that mostly do not sell. Raises
+    ConfigError when statsforecast is not installed.
     """
     model = _model(name, trends=trends)
     found = np.empty((len(units), len(origins), HORIZON_DAYS))
@@ -46,7 +46,7 @@ def _model(name: str, *, trends: bool) -> Any:
             "statsforecast is not installed, and the baselines come from it",
             hint="uv sync --group dev, or leave them out: --without-baselines",
         ) from exc
-    made = {
+    made: dict[str, Callable[[], Any]] = {
         "SeasonalNaive": lambda: models.SeasonalNaive(season_length=7),
         "ETS": lambda: models.AutoETS(season_length=7, model="ZZZ" if trends else "ZNZ"),
         "CrostonOptimized": models.CrostonOptimized,
