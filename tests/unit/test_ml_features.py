@@ -92,9 +92,23 @@ def test_weekdays_show() -> None:
 def test_holidays_are_near_or_far() -> None:
     around = number_of(date(2026, 7, 4)) + np.arange(-3, 4)
     ahead, behind = holiday_distance(around, "US")
-    # The fourth is a Saturday, so the third is kept as well.
-    assert ahead.tolist() == [2, 1, 0, 0, FAR_DAYS, FAR_DAYS, FAR_DAYS]
-    assert behind.tolist()[2:] == [0, 0, 1, 2, 3]
+    assert ahead.tolist() == [3, 2, 1, 0, FAR_DAYS, FAR_DAYS, FAR_DAYS]
+    assert behind.tolist()[3:] == [0, 1, 2, 3]
+
+
+def test_a_day_that_only_offices_keep_is_none() -> None:
+    columbus = np.array([number_of(date(2026, 10, 12))])
+    assert holiday_distance(columbus, "US")[0].tolist() == [FAR_DAYS]
+
+
+def test_a_day_shut_for_a_holiday_says_nothing_of_its_weekday() -> None:
+    """Thanksgiving, Christmas and New Year's Day of 2025 all are Thursdays."""
+    shut = replace(panel(days=ORIGIN), first_day=number_of(date(2025, 10, 6)))
+    shut.units[:] = 2.0
+    for day in (date(2025, 11, 27), date(2025, 12, 25), date(2026, 1, 1)):
+        shut.units[:, number_of(day) - shut.first_day] = 0
+    index = column(History(shut).before(ORIGIN).values, "weekday_index")
+    assert index == pytest.approx(np.ones_like(index), abs=0.01)
 
 
 def test_sums_of_shelves_are_a_panel_too() -> None:

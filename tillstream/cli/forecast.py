@@ -106,7 +106,7 @@ def evaluate(
         str, typer.Option(help="recorded (Complete Journey), or a scenario of the simulator.")
     ] = "recorded",
     weeks: Annotated[int, typer.Option(help="Held out, at the end.", min=1, max=12)] = 8,
-    series: Annotated[int, typer.Option(help="Judged at a level, at most.", min=20)] = 1_000,
+    series: Annotated[int, typer.Option(help="Judged at a level, at most.", min=20)] = 500,
     least_sale_days: Annotated[
         int, typer.Option(help="Items that sold on so many days before.", min=1)
     ] = 10,

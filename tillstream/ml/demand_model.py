@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tillstream.errors import ConfigError
 from tillstream.ml import spread
 from tillstream.ml.boosting import Examples, Recipe, Trees, examples
+from tillstream.ml.calendar import is_calm
 from tillstream.ml.features import HORIZON_DAYS, History
 from tillstream.ml.panel import LEAST_IN_STOCK
 from tillstream.ml.spread import Spread
@@ -68,7 +69,8 @@ def train(history: History, recipe: Recipe, *, most_origins: int = 40) -> Demand
 def spreads(
     history: History, trees: Trees, origins: list[int], recipe: Recipe
 ) -> tuple[Spread, Spread]:
-    """How far a day's demand, and a week's, strays from what the trees say at `origins`."""
+    """How far a day's demand, and a week's, strays from what the trees say at `origins`. Holidays
+    and the days before them go wrong in ways of their own, and are left out where they can be."""
     days, weeks = [], []
     for origin in origins:
         rows = history.before(origin)
@@ -77,9 +79,11 @@ def spreads(
         units = history.panel.units[:, after]
         tells = history.panel.in_stock[:, after] >= LEAST_IN_STOCK
         tells &= (history.sale_days(origin) >= recipe.least_sale_days)[:, None]
+        calm = is_calm(history.panel.first_day + origin + np.arange(HORIZON_DAYS), history.country)
         size = np.broadcast_to(rows.size[:, None], mean.shape)
-        days.append(np.stack([units[tells], mean[tells], size[tells]]))
         whole = tells.all(axis=1)
+        tells &= calm | ~calm.any()
+        days.append(np.stack([units[tells], mean[tells], size[tells]]))
         week = (units[whole].sum(axis=1), mean[whole].sum(axis=1), rows.size[whole])
         weeks.append(np.stack(week))
     return (

@@ -90,6 +90,9 @@ class History:
             }.items()
         }
         self._last_sale = _last_positive(panel.units)
+        days = panel.first_day + np.arange(panel.days)
+        # A shop that was shut one Thursday says nothing of Thursdays.
+        self._ordinary = holiday_distance(days, country)[0] > 0
         listed = panel.in_stock > 0
         self._listed = np.where(listed.any(axis=1), listed.argmax(axis=1), panel.days)
 
@@ -151,8 +154,8 @@ class _Past:
         self.size = ((units[180] + 2.0) / (some + 2.0)).astype(np.float32)
 
     def _kind(self, groups: dict[str, "_Group"]) -> Floats:
-        """Units a day that items like each one sell: of its category in its store, as much more as
-        the product sells more than its category elsewhere. That is half trusted, on the log scale."""
+        """Units a day that items like each one sell: those of its category in its store, times how
+        much better the product sells than its category, half trusted (on the log scale)."""
         origin = self._origin
         category = groups["category"].rate(origin, 90)
         shelf = groups["shelf"].drawn(origin, 90, towards=category)
@@ -192,8 +195,11 @@ class _Past:
 
     def weekday_index(self, days: Ints) -> Floats:
         """How much better than its average day each weekday of a store and of a category is."""
-        store = self._h._groups["store"].weekday_index(self._origin, self._h.panel.first_day)
-        category = self._h._groups["category"].weekday_index(self._origin, self._h.panel.first_day)
+        first = max(0, self._origin - _PROFILE_DAYS)
+        window = np.arange(first, self._origin)[self._h._ordinary[first : self._origin]]
+        which = weekday(self._h.panel.first_day + window)
+        store = self._h._groups["store"].weekday_index(window, which)
+        category = self._h._groups["category"].weekday_index(window, which)
         return np.asarray(np.sqrt(store[:, days] * category[:, days]))
 
     def _window(self, running: Floats, days: int) -> Floats:
@@ -242,13 +248,12 @@ class _Group:
     def last_sale(self, origin: int) -> Ints:
         return np.asarray(self.last[:, origin][self.of_item])
 
-    def weekday_index(self, origin: int, first_day: int) -> Floats:
-        since = max(0, origin - _PROFILE_DAYS)
-        window = self.daily[:, since:origin]
-        which = weekday(first_day + np.arange(since, origin))
-        sums = np.stack([window[:, which == day].sum(axis=1) for day in range(7)], axis=1)
+    def weekday_index(self, window: Ints, which: Ints) -> Floats:
+        """(items, 7) from the days of `window`, of which weekday each is `which`."""
+        daily = self.daily[:, window]
+        sums = np.stack([daily[:, which == day].sum(axis=1) for day in range(7)], axis=1)
         count = np.maximum(np.bincount(which, minlength=7), 1)
-        mean = window.sum(axis=1, keepdims=True) / max(1, origin - since)
+        mean = daily.sum(axis=1, keepdims=True) / max(1, len(window))
         # As if 40 units more had been sold on evenly good days.
         index = (sums / count + 40 / _PROFILE_DAYS) / (mean + 40 / _PROFILE_DAYS)
         return np.asarray(index[self.of_item], dtype=np.float32)

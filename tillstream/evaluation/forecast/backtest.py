@@ -16,6 +16,7 @@ from tillstream.evaluation.forecast import baselines
 from tillstream.evaluation.forecast.recorded import Recorded
 from tillstream.ml import metrics, spread
 from tillstream.ml.boosting import Recipe
+from tillstream.ml.calendar import is_calm
 from tillstream.ml.demand_model import SPREAD_ORIGINS, grown, training_origins
 from tillstream.ml.features import HORIZON_DAYS, History
 from tillstream.ml.metrics import Case, Estimate, Sums
@@ -65,7 +66,7 @@ class Plan:
     """`weeks` are held out; at each level `series` are judged at most, drawn by `seed`."""
 
     weeks: int = 8
-    series: int = 1_000
+    series: int = 500
     draws: int = 200
     seed: int = 0
     methods: tuple[str, ...] = baselines.NAMES
@@ -90,7 +91,7 @@ def backtest(
         truth = level.summed(data.truth)
         usual = level.summed(size[:, None])[:, 0] if number == 0 else np.ones(len(sold))
         judge = _Judge.of(level, sold=sold, truth=truth, data=data, tests=tests, size=usual)
-        ours = judge.scored(level.summed(mean), judge.weeks(spreads), np.arange(len(sold)))
+        ours = judge.scored(level.summed(mean), spreads, np.arange(len(sold)))
         found = {OURS: ours}
         for at, name in enumerate(plan.methods):
             share = (number + at / len(plan.methods)) / len(levels)
@@ -102,7 +103,7 @@ def backtest(
             both = np.zeros((len(sold), len(spreads) + len(tests), HORIZON_DAYS))
             both[some, : len(spreads)] = before
             both[:, len(spreads) :] = after
-            found[name] = judge.scored(both, judge.weeks(spreads), some)
+            found[name] = judge.scored(both, spreads, some)
         for name, sums in found.items():
             results.append(
                 Result(
@@ -122,6 +123,7 @@ class _Judge:
     sold: Floats
     size: Floats
     floor: Floats
+    first_day: int
 
     @classmethod
     def of(
@@ -141,20 +143,21 @@ class _Judge:
         begun[:, -4 * HORIZON_DAYS :] = True
         past[~begun] = np.nan
         case = Case.of(_weeks(truth, tests), past, level.summed(data.revenue)[:, :first])
-        return cls(case, sold, size, _FLOOR * sold[:, :first].mean(axis=1))
+        floor = _FLOOR * sold[:, :first].mean(axis=1)
+        return cls(case, sold, size, floor, data.panel.first_day)
 
-    def weeks(self, origins: list[int]) -> Floats:
-        return _weeks(self.sold, origins)
-
-    def scored(self, mean: Floats, known: Floats, some: Ints) -> Sums:
-        """`mean` (n, weeks, days) of the weeks whose sales are `known` (n, weeks, days), to fit the
-        spread on for `some`, and of those that are judged. What says that nothing at all can sell
-        counts as 5 % of what used to, or one sale would refute it for ever."""
-        count = known.shape[1]
+    def scored(self, mean: Floats, spreads: list[int], some: Ints) -> Sums:
+        """`mean` (n, weeks, days) of the weeks at `spreads`, to fit the spread on for `some`, on
+        calm days where there are any, and then of those that are judged. What says that nothing at
+        all can sell counts as 5 % of what used to, or one sale would refute it for ever."""
+        count, known = len(spreads), _weeks(self.sold, spreads)
+        days = self.first_day + np.array(spreads)[:, None] + np.arange(HORIZON_DAYS)
+        calm = is_calm(days, "US")
+        calm |= not calm.any()
         least = np.maximum(mean, self.floor[:, None, None])
         size = np.broadcast_to(self.size[:, None, None], mean.shape)
         strays = spread.fitted(
-            known[some].ravel(), least[some, :count].ravel(), size[some, :count].ravel()
+            *(values[some, :count][:, calm].ravel() for values in (known, least, size))
         )
         variance = strays.variance(least, size)[:, count:]
         return metrics.sums(self.case, mean[:, count:], np.maximum(variance, 1e-9))
