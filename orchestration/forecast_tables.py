@@ -105,6 +105,12 @@ def outcome(client: Client, day: date) -> dict[str, float]:
     }
 
 
+def centre_beliefs(client: Client, day: date) -> None:
+    """Beliefs that know the sales up to `day` get the forecast's rate, and keep their weight: a = b
+    times units a day. Others know more or less than the forecast does, and stay as they are."""
+    queries.command(client, _CENTRE.format(day=day.isoformat()))
+
+
 def _forecast_columns(
     mean: spread.Floats, variance: spread.Floats, version: int
 ) -> dict[str, pa.Array]:
@@ -153,3 +159,17 @@ LEFT JOIN
     WHERE date_key > {made:Date} AND date_key <= {last:Date}
     GROUP BY store_id, product_id, date_key
 ) AS s ON s.store_id = f.store_id AND s.product_id = f.product_id AND s.date_key = f.date_key"""
+
+_CENTRE = """
+INSERT INTO demand_belief (store_id, product_id, a, b, dispersion, as_of, learned_at)
+SELECT b.store_id, b.product_id, b.b * f.mean / 7, b.b, b.dispersion, b.as_of, now64(6)
+FROM
+(
+    SELECT * FROM demand_belief FINAL
+    WHERE as_of = toDateTime64('{day} 00:00:00', 3, 'UTC') + INTERVAL 1 DAY
+) AS b
+INNER JOIN
+(
+    SELECT store_id, product_id, toFloat64(mean) AS mean FROM forecast_weeks FINAL
+    WHERE as_of = '{day}' AND mean > 0
+) AS f ON f.store_id = b.store_id AND f.product_id = b.product_id"""

@@ -104,7 +104,8 @@ def train(settings: Settings, day: date, *, recipe: Recipe | None = None) -> Tra
 
 def predict(settings: Settings, day: date) -> int:
     """The seven days after `day`, of every shelf, by the model in service, into forecasts and
-    forecast_weeks. Returns the number of shelves. Raises ConfigError when no model was trained."""
+    forecast_weeks. With TILLSTREAM_RISK__FORECAST_PRIORS the live risk begins from it too. Returns
+    the number of shelves. Raises ConfigError when no model was trained."""
     with _opened(settings) as (client, lake):
         registry = Registry(lake, MODEL)
         version = registry.current()
@@ -116,6 +117,8 @@ def predict(settings: Settings, day: date) -> int:
         sales = demand_panel.read(client, last_day=day, days=PREDICTION_DAYS)
         found = predicted(model, History(sales.panel), sales.panel.days)
         forecast_tables.save_forecasts(client, sales.items, found, day, version)
+        if settings.risk.forecast_priors:
+            forecast_tables.centre_beliefs(client, day)
         return int(sales.items.num_rows)
 
 

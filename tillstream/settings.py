@@ -143,6 +143,9 @@ class RiskSettings(_Frozen):
     evidence_days: int = Field(default=28, gt=0)
     prior_weight_days: float = Field(default=7.0, gt=0)
     default_daily_units: float = Field(default=0.05, gt=0)
+    forecast_priors: bool = Field(
+        default=False, description="Centre beliefs of demand on the night's forecast"
+    )
 
     @model_validator(mode="after")
     def _thresholds_apart(self) -> Self:

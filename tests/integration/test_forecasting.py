@@ -154,6 +154,31 @@ def test_how_forecasts_turned_out_is_told(past: Past, trained: forecasting.Train
     assert 0 <= found["psi_item_rate_30"] < 0.25
 
 
+def test_the_live_risk_can_begin_from_the_forecast(
+    past: Past, trained: forecasting.Trained
+) -> None:
+    """Only beliefs that know the same sales are moved, and they keep their weight."""
+    shelves = [(row["store_id"], row["product_id"]) for row in rows(past, "forecast_weeks")[:2]]
+    for shelf, as_of in zip(shelves, (WEEK_AGO + timedelta(days=1), WEEK_AGO), strict=True):
+        past.client.command(
+            "INSERT INTO demand_belief VALUES"
+            f" ('{shelf[0]}', '{shelf[1]}', 40, 20, 1.5, '{as_of} 00:00:00', now64(6))"
+        )
+    risk = past.settings.risk.model_copy(update={"forecast_priors": True})
+    forecasting.predict(past.settings.model_copy(update={"risk": risk}), WEEK_AGO)
+    found = select(
+        past.client,
+        "SELECT a, b, w.mean AS mean FROM demand_belief AS d FINAL"
+        " JOIN (SELECT * FROM forecast_weeks FINAL WHERE as_of = {day:Date}) AS w"
+        " ON w.store_id = d.store_id AND w.product_id = d.product_id ORDER BY d.as_of DESC",
+        parameters={"day": str(WEEK_AGO)},
+    ).to_pylist()
+    past.client.command("TRUNCATE TABLE demand_belief")
+    moved, kept = found
+    assert moved["a"] == pytest.approx(20 * moved["mean"] / 7, rel=1e-5)
+    assert (moved["b"], kept["a"], kept["b"]) == (20, 40, 20)
+
+
 def test_the_commands_tell_what_there_is(past: Past, trained: forecasting.Trained) -> None:
     code, said = run(past, "models", "list", "--json")
     assert code == 0, said

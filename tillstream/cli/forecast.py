@@ -8,30 +8,19 @@ import typer
 from rich import box
 from rich.table import Table
 
+from tillstream.cli.forecast_view import show_markdown, show_tables
 from tillstream.cli.output import console, emit_json, progress_bar
 from tillstream.clock import SystemClock
 from tillstream.errors import ConfigError
 from tillstream.settings import Settings
 
 if TYPE_CHECKING:
-    from tillstream.evaluation.forecast.backtest import Result
+    pass
 
 _DAY = Annotated[
     str | None, typer.Option(metavar="YYYY-MM-DD", help="The last complete day; yesterday.")
 ]
 _AS_JSON = Annotated[bool, typer.Option("--json", help="For scripts.")]
-_SHOWN = {
-    "wape": "WAPE",
-    "bias": "bias",
-    "mase": "MASE",
-    "wrmsse": "WRMSSE",
-    "pinball": "pinball",
-    "coverage_50": "50 %",
-    "coverage_67": "67 %",
-    "coverage_95": "95 %",
-    "coverage_99": "99 %",
-}
-_LOWER_IS_BETTER = ("wape", "mase", "wrmsse", "pinball")
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +32,7 @@ def register(app: typer.Typer) -> None:
         epilog="Examples: tillstream forecast evaluate · tillstream forecast evaluate --series 500"
         " --methods SeasonalNaive,TSB --json"
     )(evaluate)
+    group.command(epilog="Example: tillstream forecast compare --rows 50000 --rounds 50")(compare)
     app.add_typer(group, name="forecast")
 
 
@@ -146,9 +136,39 @@ def evaluate(
     if as_json or as_ == "json":
         emit_json([asdict(result) for result in results])
     elif as_ == "markdown":
-        _markdown(results)
+        show_markdown(results)
     else:
-        _tables(results)
+        show_tables(results)
+
+
+def compare(
+    ctx: typer.Context,
+    rows: Annotated[int, typer.Option(help="Examples, at most.", min=1_000)] = 100_000,
+    rounds: Annotated[int, typer.Option(help="Trees.", min=5)] = 60,
+    as_json: _AS_JSON = False,
+) -> None:
+    """The same examples of the recorded sales learned by XGBoost, LightGBM and Spark's MLlib: how
+    well on the last four weeks, and in which time. MLlib takes minutes."""
+    from tillstream.evaluation.forecast.libraries import compare as compared
+    from tillstream.evaluation.forecast.recorded import recorded
+    from tillstream.ml.boosting import Recipe
+
+    settings: Settings = ctx.obj
+    with progress_bar(as_json) as on_phase:
+        on_phase("reading", None)
+        data = recorded(held_out_days=28, least_sale_days=10, cache=settings.cache)
+        recipe = Recipe(rounds=rounds, least_sale_days=10)
+        trials = compared(data, recipe, rows=rows, on_phase=on_phase)
+    if as_json:
+        emit_json([asdict(trial) for trial in trials])
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("", "deviance", "RMSE", "WAPE", "seconds", "CPU seconds"):
+        table.add_column(name, justify="right" if name else "left")
+    for trial in trials:
+        scores = (f"{value:.4f}" for value in (trial.deviance, trial.rmse, trial.wape))
+        table.add_row(trial.name, *scores, f"{trial.seconds:.1f}", f"{trial.cpu_seconds:.1f}")
+    console.print(table)
 
 
 def _data(settings: Settings, on: str, plan: Any, least_sale_days: int) -> Any:
@@ -176,48 +196,3 @@ def _methods(text: str | None) -> tuple[str, ...]:
     if unknown := [name for name in chosen if name not in NAMES]:
         raise ConfigError(f"no baseline is called {unknown[0]}", hint=f"choose of {NAMES}")
     return chosen
-
-
-def _tables(results: "list[Result]") -> None:
-    for level in dict.fromkeys(result.level for result in results):
-        rows = [result for result in results if result.level == level]
-        table = Table(
-            box=box.SIMPLE_HEAD, title=f"{level}: {rows[0].series:,} series", title_justify="left"
-        )
-        table.add_column("")
-        for name in _SHOWN.values():
-            table.add_column(name, justify="right")
-        for row in rows:
-            table.add_row(row.method, *(f"{row.scores[name].value:.3f}" for name in _SHOWN))
-        console.print(table)
-        console.print(_verdict(rows))
-
-
-def _verdict(rows: "list[Result]") -> str:
-    """Where we are worse than one of the others, or not surely better."""
-    said = []
-    for row in rows[1:]:
-        for name in _LOWER_IS_BETTER:
-            less = row.ours_less[name]
-            if less.value >= 0:
-                said.append(f"worse than {row.method} in {_SHOWN[name]} by {less.value:.3f}")
-            elif less.high >= 0:
-                said.append(f"not surely better than {row.method} in {_SHOWN[name]}")
-    return "; ".join(said) or "better than every other in every score"
-
-
-def _markdown(results: "list[Result]") -> None:
-    for level in dict.fromkeys(result.level for result in results):
-        rows = [result for result in results if result.level == level]
-        print(f"\n**{level}** ({rows[0].series:,} series): {_verdict(rows)}\n")
-        print("| method | " + " | ".join(_SHOWN.values()) + " |")
-        print("|---" * (len(_SHOWN) + 1) + "|")
-        for row in rows:
-            cells = []
-            for name in _SHOWN:
-                score = row.scores[name]
-                text = f"{score.value:.3f}"
-                if name in ("wape", "wrmsse", "pinball"):
-                    text += f" ({score.low:.3f} to {score.high:.3f})"
-                cells.append(text)
-            print(f"| {row.method} | " + " | ".join(cells) + " |")

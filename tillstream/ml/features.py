@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tillstream.ml.calendar import holiday_distance, weekday
+from tillstream.ml.groups import LEAST_RATE, LONG_AGO, PROFILE_DAYS, Group, last_positive, running
 from tillstream.ml.panel import Panel
 
 Floats = NDArray[np.float32]
@@ -20,11 +21,6 @@ HORIZON_DAYS: Final = 7
 WINDOWS: Final = (7, 14, 30, 90)
 # The shelf's own rate counts as so many days of its kind's rate until it has a history.
 _PRIOR_DAYS: Final = 14.0
-# And a group's as so many of a wider one's.
-_GROUP_DAYS: Final = 30.0
-_PROFILE_DAYS: Final = 84
-_LEAST_RATE: Final = 1e-4
-_LONG_AGO: Final = 180.0
 
 NAMES: Final = (
     *(f"item_rate_{days}" for days in WINDOWS),
@@ -73,15 +69,15 @@ class History:
     def __init__(self, panel: Panel, *, country: str = "US") -> None:
         self.panel = panel
         self.country = country
-        self._units = _running(panel.units * (panel.in_stock > 0))
-        self._exposure = _running(panel.in_stock)
-        self._some = _running(panel.units > 0)
-        self._squares = _running(panel.units**2)
-        self._promotion = _running(panel.promotion)
-        self._price = _running(panel.price)
+        self._units = running(panel.units * (panel.in_stock > 0))
+        self._exposure = running(panel.in_stock)
+        self._some = running(panel.units > 0)
+        self._squares = running(panel.units**2)
+        self._promotion = running(panel.promotion)
+        self._price = running(panel.price)
         shelf = panel.store * (int(panel.category.max()) + 1) + panel.category
         self._groups = {
-            name: _Group.of(panel, codes)
+            name: Group.of(panel, codes)
             for name, codes in {
                 "product": panel.product,
                 "store": panel.store,
@@ -89,7 +85,7 @@ class History:
                 "shelf": np.unique(shelf, return_inverse=True)[1],
             }.items()
         }
-        self._last_sale = _last_positive(panel.units)
+        self._last_sale = last_positive(panel.units)
         days = panel.first_day + np.arange(panel.days)
         # A shop that was shut one Thursday says nothing of Thursdays.
         self._ordinary = holiday_distance(days, country)[0] > 0
@@ -111,7 +107,7 @@ class History:
         to_holiday, since_holiday = holiday_distance(day, self.country)
         promotion = _planned(panel.promotion, origin)
         price = _planned(panel.price, origin)
-        anchor = np.maximum(anchor_rate[:, None] * index, _LEAST_RATE)
+        anchor = np.maximum(anchor_rate[:, None] * index, LEAST_RATE)
         fixed = now.columns()
         usual_promotion, usual_price = fixed[-2], fixed[-1]
         values = np.empty((items, HORIZON_DAYS, len(NAMES)), dtype=np.float32)
@@ -153,15 +149,15 @@ class _Past:
         some = self._window(history._some, 180)
         self.size = ((units[180] + 2.0) / (some + 2.0)).astype(np.float32)
 
-    def _kind(self, groups: dict[str, "_Group"]) -> Floats:
+    def _kind(self, groups: dict[str, "Group"]) -> Floats:
         """Units a day that items like each one sell: those of its category in its store, times how
         much better the product sells than its category, half trusted (on the log scale)."""
         origin = self._origin
         category = groups["category"].rate(origin, 90)
         shelf = groups["shelf"].drawn(origin, 90, towards=category)
         product = groups["product"].drawn(origin, 90, towards=category)
-        ratio = product / np.maximum(category, _LEAST_RATE)
-        return np.maximum(shelf * np.sqrt(ratio), _LEAST_RATE)
+        ratio = product / np.maximum(category, LEAST_RATE)
+        return np.maximum(shelf * np.sqrt(ratio), LEAST_RATE)
 
     def columns(self) -> list[Floats]:
         h, origin = self._h, self._origin
@@ -171,7 +167,7 @@ class _Past:
         kind = self.kind
 
         def log(values: Floats) -> Floats:
-            return np.log(np.maximum(values, _LEAST_RATE))
+            return np.log(np.maximum(values, LEAST_RATE))
 
         since = origin - h._last_sale[:, origin]
         return [
@@ -180,22 +176,22 @@ class _Past:
             self._window(h._some, 90),
             np.log(self.size),
             self._window(h._exposure, 30) / 30.0,
-            np.minimum(since, _LONG_AGO),
-            np.minimum(np.maximum(origin - h._listed, 0), _LONG_AGO),
+            np.minimum(since, LONG_AGO),
+            np.minimum(np.maximum(origin - h._listed, 0), LONG_AGO),
             np.log(self._window(h._squares, 90) + 1.0),
             *(log(product.rate(origin, days)) for days in (7, 30, 90)),
             *(log(store.rate(origin, days)) - log(store.rate(origin, 90)) for days in (7, 30)),
             *(log(category.rate(origin, d)) - log(category.rate(origin, 90)) for d in (7, 30)),
             log(shelf.rate(origin, 30)),
             log(kind),
-            np.minimum(origin - product.last_sale(origin), _LONG_AGO),
+            np.minimum(origin - product.last_sale(origin), LONG_AGO),
             self._mean(h._promotion, 90),
             self._mean(h._price, 90),
         ]
 
     def weekday_index(self, days: Ints) -> Floats:
         """How much better than its average day each weekday of a store and of a category is."""
-        first = max(0, self._origin - _PROFILE_DAYS)
+        first = max(0, self._origin - PROFILE_DAYS)
         window = np.arange(first, self._origin)[self._h._ordinary[first : self._origin]]
         which = weekday(self._h.panel.first_day + window)
         store = self._h._groups["store"].weekday_index(window, which)
@@ -208,70 +204,6 @@ class _Past:
 
     def _mean(self, running: Floats, days: int) -> Floats:
         return np.asarray(self._window(running, days) / max(1, min(days, self._origin)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Running sums of groups of items; every answer has a row for each item."""
-
-    of_item: Ints
-    daily: Floats
-    units: Floats
-    exposure: Floats
-    last: Ints
-
-    @classmethod
-    def of(cls, panel: Panel, of_item: Ints) -> "_Group":
-        count = int(of_item.max()) + 1
-        daily = np.zeros((count, panel.days), dtype=np.float32)
-        exposure = np.zeros_like(daily)
-        np.add.at(daily, of_item, panel.units)
-        np.add.at(exposure, of_item, panel.in_stock)
-        return cls(of_item, daily, _running(daily), _running(exposure), _last_positive(daily))
-
-    def rate(self, origin: int, days: int) -> Floats:
-        """Units a day of an average item of the group."""
-        units, exposure = self._window(origin, days)
-        return np.asarray(units / np.maximum(exposure, 1.0), dtype=np.float32)
-
-    def drawn(self, origin: int, days: int, *, towards: Floats) -> Floats:
-        """The same, drawn `towards` a rate that is better known."""
-        units, exposure = self._window(origin, days)
-        drawn = (units + _GROUP_DAYS * towards) / (exposure + _GROUP_DAYS)
-        return np.asarray(np.maximum(drawn, _LEAST_RATE), dtype=np.float32)
-
-    def _window(self, origin: int, days: int) -> tuple[Floats, Floats]:
-        since = max(0, origin - days)
-        units = (self.units[:, origin] - self.units[:, since])[self.of_item]
-        return units, (self.exposure[:, origin] - self.exposure[:, since])[self.of_item]
-
-    def last_sale(self, origin: int) -> Ints:
-        return np.asarray(self.last[:, origin][self.of_item])
-
-    def weekday_index(self, window: Ints, which: Ints) -> Floats:
-        """(items, 7) from the days of `window`, of which weekday each is `which`."""
-        daily = self.daily[:, window]
-        sums = np.stack([daily[:, which == day].sum(axis=1) for day in range(7)], axis=1)
-        count = np.maximum(np.bincount(which, minlength=7), 1)
-        mean = daily.sum(axis=1, keepdims=True) / max(1, len(window))
-        # As if 40 units more had been sold on evenly good days.
-        index = (sums / count + 40 / _PROFILE_DAYS) / (mean + 40 / _PROFILE_DAYS)
-        return np.asarray(index[self.of_item], dtype=np.float32)
-
-
-def _running(values: NDArray[np.generic]) -> Floats:
-    """(n, days + 1) sums of all days before each."""
-    total = np.zeros((values.shape[0], values.shape[1] + 1), dtype=np.float32)
-    np.cumsum(values, axis=1, dtype=np.float32, out=total[:, 1:])
-    return total
-
-
-def _last_positive(values: Floats) -> Ints:
-    """(n, days + 1) the last day before each on which something was sold, -LONG_AGO if none."""
-    day = np.where(values > 0, np.arange(values.shape[1]), -int(_LONG_AGO))
-    last = np.full((values.shape[0], values.shape[1] + 1), -int(_LONG_AGO), dtype=np.int32)
-    np.maximum.accumulate(day, axis=1, out=last[:, 1:])
-    return last
 
 
 def _planned(values: Floats, origin: int) -> Floats:
