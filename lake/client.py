@@ -76,6 +76,19 @@ class Lake:
             write_page_checksum=True,
         )
         content = sink.getvalue()
+        self._put(name, content)
+        return int(content.size)
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write one object as it is, replacing any of that name."""
+        self._put(name, pa.py_buffer(content))
+
+    def read_bytes(self, name: str) -> bytes:
+        """The whole object as it is. Raises IntegrityError when it is missing."""
+        with self._reading(name), self.files.open_input_stream(_safe(name)) as stream:
+            return bytes(stream.read())
+
+    def _put(self, name: str, content: pa.Buffer) -> None:
         with lake_write_measured(content.size), self._translated(f"writing {name}"):
             if self.folder is not None:
                 _write_file(self.folder / _safe(name), content)
@@ -84,7 +97,6 @@ class Lake:
                 # close, where closing would publish half an object.
                 with self.files.open_output_stream(_safe(name)) as stream:
                     stream.write(content)
-        return int(content.size)
 
     def read(self, name: str) -> pa.Table:
         """The whole object. Raises IntegrityError when its bytes are damaged."""

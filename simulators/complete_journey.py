@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final, cast
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +34,7 @@ from tillstream.errors import ConfigError
 SOURCE: Final = "complete-journey"
 FIRST_DAY: Final = date(2017, 1, 1)
 LAST_DAY: Final = date(2018, 1, 1)
+LAST_WEEK: Final = 53  # week 1 ends with the first Sunday, 1 January; the others begin on Mondays
 DAY_MS: Final = 86_400_000
 WINDOW_MS: Final = 300_000
 
@@ -91,6 +93,21 @@ def products(*, cache: Path) -> pd.DataFrame:
     category, sub_category, brand, package_size (text, empty when unknown). Products that were sold
     but are not in the catalogue are included, with department "" and manufacturer 0."""
     return cast(pd.DataFrame, _cached_table("products", cache).to_pandas())
+
+
+def promoted_weeks(items: pd.DataFrame) -> npt.NDArray[np.float32]:
+    """How an item is promoted in each week, (items, LAST_WEEK + 1): 1 in the mailer and on display,
+    0.5 one of both, 0 neither. `items` has store_id and product_id. Only some stores are recorded;
+    of the others nothing is known, which looks like no promotion."""
+    rows = _package_table("promotions")
+    for name in ("store_id", "product_id"):
+        rows = rows.filter(pc.is_in(rows[name], pa.array(items[name].unique(), pa.int64())))
+    numbered = items[["store_id", "product_id"]].assign(row=np.arange(len(items)))
+    found = rows.to_pandas().merge(numbered, on=["store_id", "product_id"])
+    share = np.zeros((2, len(items), LAST_WEEK + 1), dtype=np.float32)
+    for at, column in enumerate(("display_location", "mailer_location")):
+        share[at, found["row"], found["week"]] = found[column] != "0"
+    return np.asarray(share.mean(axis=0))
 
 
 def store_ids(*, cache: Path) -> list[int]:

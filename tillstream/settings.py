@@ -151,6 +151,9 @@ class RiskSettings(_Frozen):
     )
     high_margin: float = Field(default=20.0, gt=0)
     medium_margin: float = Field(default=5.0, gt=0)
+    forecast_priors: bool = Field(
+        default=False, description="Centre beliefs of demand on the night's forecast"
+    )
 
     @model_validator(mode="after")
     def _thresholds_apart(self) -> Self:

@@ -19,8 +19,10 @@ from tillstream.cli import (
     dimensions,
     evaluate,
     explain,
+    forecast,
     learn,
     night,
+    models,
     plan,
     rebuild,
     replay,
@@ -69,6 +71,8 @@ learn.register(app)
 plan.register(app)
 evaluate.register(app)
 explain.register(app)
+forecast.register(app)
+models.register(app)
 bench.register(app)
 stream.register(app)
 audit.register(app)

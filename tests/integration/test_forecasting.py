@@ -1,0 +1,213 @@
+"""Features, training, prediction and drift over a made-up past in a real warehouse."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from clickhouse.client import Client, connect
+from clickhouse.dimensions import load_dimensions
+from clickhouse.queries import select
+from lake.client import connect as connect_lake
+from lake.models import Registry
+from orchestration import demand_panel, forecasting
+from simulators.world.dimensions import dimensions
+from simulators.world.scenario import load_scenario
+from tests.fixtures.warehouse import WarehouseProcess, environment_of, own_database
+from tillstream.cli.main import app
+from tillstream.contracts.catalogue import load_catalogue
+from tillstream.errors import ConfigError
+from tillstream.history.run import history_world, run_name, write_history
+from tillstream.history.writer import HistoryWriter
+from tillstream.ml.boosting import Recipe
+from tillstream.ml.calendar import number_of
+from tillstream.settings import LakeSettings, Settings, load_settings
+
+pytestmark = pytest.mark.integration
+
+END_MS = 1_773_100_800_000  # 2026-03-10
+DAYS = 98
+LAST = date(2026, 3, 8)  # the tenth begins in the west before the ninth has ended there
+WEEK_AGO = LAST - timedelta(days=7)
+RECIPE = Recipe(rounds=30, depth=4, threads=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    settings: Settings
+    client: Client
+
+
+@pytest.fixture(scope="module")
+def past(
+    warehouse_server: WarehouseProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Past]:
+    """Fourteen weeks of four stores."""
+    home = tmp_path_factory.mktemp("nights")
+    scenario = load_scenario("quiet-tuesday").model_copy(
+        update={"stores": 4, "products": 80, "rate": 1.0, "seed": 7}
+    )
+    world = history_world(scenario, days=DAYS, end_ms=END_MS)
+    with own_database(warehouse_server, "nights") as own, closing(connect(own)) as client:
+        load_dimensions(client, dimensions(world))
+        lake = connect_lake(LakeSettings(), url=(home / "raw").as_uri())
+        with closing(HistoryWriter(client, lake, run_name(world))) as writer:
+            write_history(world, load_catalogue(), writer, customer_key=b"key")
+        yield Past(load_settings(home=home, warehouse=own), client)
+
+
+@pytest.fixture(scope="module")
+def trained(past: Past) -> forecasting.Trained:
+    return forecasting.train(past.settings, WEEK_AGO, recipe=RECIPE)
+
+
+def rows(past: Past, table: str) -> list[dict[str, object]]:
+    keys = "store_id, product_id, as_of" + (", date_key" if table == "forecasts" else "")
+    return list(
+        select(
+            past.client, f"SELECT * EXCEPT (made_at) FROM {table} FINAL ORDER BY {keys}"
+        ).to_pylist()
+    )
+
+
+def test_the_panel_holds_what_was_sold_and_when_it_could_be(past: Past) -> None:
+    sales = demand_panel.read(past.client, last_day=LAST, days=60)
+    sold = select(
+        past.client,
+        "SELECT toFloat64(sum(quantity)) AS units, uniq(store_id, product_id) AS shelves"
+        " FROM fact_sales WHERE date_key > {first:Date} AND date_key <= {last:Date}",
+        parameters={"first": str(LAST - timedelta(days=60)), "last": str(LAST)},
+    ).to_pylist()[0]
+    assert sales.panel.units.sum() == pytest.approx(sold["units"], rel=0.01)
+    assert sales.panel.items >= sold["shelves"]
+    assert sales.panel.first_day == number_of(LAST) - 59
+    empty = sales.panel.in_stock < 0.02
+    assert 0.001 < empty.mean() < 0.3
+    assert sales.panel.units[empty].mean() < 0.3 * sales.panel.units[~empty].mean()
+    assert 0 < sales.panel.promotion.mean() < 0.2
+    assert sales.panel.price[sales.panel.promotion == 1].max() < 1
+
+
+def test_the_first_model_goes_into_service(past: Past, trained: forecasting.Trained) -> None:
+    assert trained.promoted
+    assert trained.is_new
+    assert trained.pinball_before is None
+    metrics = select(
+        past.client, "SELECT metric, value FROM model_metrics FINAL WHERE kind = 'backtest'"
+    )
+    found = dict(zip(metrics["metric"].to_pylist(), metrics["value"].to_pylist(), strict=True))
+    assert found["pinball"] == trained.pinball
+    assert 0.85 < found["coverage_95"] <= 1
+
+
+def test_training_a_day_again_makes_no_second_version(
+    past: Past, trained: forecasting.Trained
+) -> None:
+    again = forecasting.train(past.settings, WEEK_AGO, recipe=RECIPE)
+    assert again == replace(trained, is_new=False)
+
+
+def test_a_model_that_is_worse_is_kept_but_does_not_serve(
+    past: Past, trained: forecasting.Trained
+) -> None:
+    # Steps so large that trees overshoot.
+    bad = Recipe(rounds=3, depth=8, learning_rate=3.0, threads=1)
+    worse = forecasting.train(past.settings, LAST, recipe=bad)
+    assert not worse.promoted
+    assert worse.pinball_before is not None
+    assert worse.pinball > worse.pinball_before
+    lake = connect_lake(past.settings.lake, url=past.settings.lake_url)
+    registry = Registry(lake, forecasting.MODEL)
+    assert registry.current() == trained.version
+    assert registry.versions() == [trained.version, worse.version]
+
+
+def test_forecasts_come_close_and_a_second_run_changes_nothing(
+    past: Past, trained: forecasting.Trained
+) -> None:
+    shelves = forecasting.build_features(past.settings, WEEK_AGO)
+    assert forecasting.predict(past.settings, WEEK_AGO) == shelves
+    before = {name: rows(past, name) for name in TABLES}
+    assert [len(before[name]) for name in TABLES] == [7 * shelves, shelves, shelves]
+    forecasting.build_features(past.settings, WEEK_AGO)
+    forecasting.predict(past.settings, WEEK_AGO)
+    assert {name: rows(past, name) for name in TABLES} == before
+    first = before["forecasts"][0]
+    assert first["date_key"] == WEEK_AGO + timedelta(days=1)
+    quantiles = np.array([row["quantiles"] for row in before["forecasts"]])
+    assert quantiles.shape == (7 * shelves, 9)
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+
+
+def test_how_forecasts_turned_out_is_told(past: Past, trained: forecasting.Trained) -> None:
+    forecasting.predict(past.settings, WEEK_AGO)
+    found = forecasting.watch_drift(past.settings, LAST)
+    assert 0 < found["wape"] < 1
+    assert abs(found["bias"]) < 0.3
+    assert 0.85 < found["inside_95"] <= 1
+    assert 0 <= found["psi_item_rate_30"] < 0.25
+
+
+def test_the_live_risk_can_begin_from_the_forecast(
+    past: Past, trained: forecasting.Trained
+) -> None:
+    """Only beliefs that know the same sales are moved, and they keep their weight."""
+    shelves = [(row["store_id"], row["product_id"]) for row in rows(past, "forecast_weeks")[:2]]
+    for shelf, as_of in zip(shelves, (WEEK_AGO + timedelta(days=1), WEEK_AGO), strict=True):
+        past.client.command(
+            "INSERT INTO demand_belief VALUES"
+            f" ('{shelf[0]}', '{shelf[1]}', 40, 20, 1.5, '{as_of} 00:00:00', now64(6))"
+        )
+    risk = past.settings.risk.model_copy(update={"forecast_priors": True})
+    forecasting.predict(past.settings.model_copy(update={"risk": risk}), WEEK_AGO)
+    found = select(
+        past.client,
+        "SELECT a, b, w.mean AS mean FROM demand_belief AS d FINAL"
+        " JOIN (SELECT * FROM forecast_weeks FINAL WHERE as_of = {day:Date}) AS w"
+        " ON w.store_id = d.store_id AND w.product_id = d.product_id ORDER BY d.as_of DESC",
+        parameters={"day": str(WEEK_AGO)},
+    ).to_pylist()
+    past.client.command("TRUNCATE TABLE demand_belief")
+    moved, kept = found
+    assert moved["a"] == pytest.approx(20 * moved["mean"] / 7, rel=1e-5)
+    assert (moved["b"], kept["a"], kept["b"]) == (20, 40, 20)
+
+
+def test_the_commands_tell_what_there_is(past: Past, trained: forecasting.Trained) -> None:
+    code, said = run(past, "models", "list", "--json")
+    assert code == 0, said
+    assert json.loads(said)[0]["in_service"] is True
+    code, said = run(past, "models", "show", "1")
+    assert code == 0, said
+    assert "shelves" in said
+    code, said = run(past, "models", "rollback")
+    assert code == 1
+    assert "was in service before" in said
+    code, said = run(past, "forecast", "predict", "--day", "soon")
+    assert code == 1
+    assert "'soon' is not a date" in said
+
+
+def test_a_day_without_sales_is_told(past: Past, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing was sold from"):
+        forecasting.predict(past.settings, date(2020, 1, 1))
+    other = past.settings.model_copy(update={"home": tmp_path})
+    with pytest.raises(ConfigError, match="no demand forecast is in service"):
+        forecasting.predict(other, LAST)
+
+
+TABLES = ("forecasts", "forecast_weeks", "forecast_features")
+
+
+def run(past: Past, *arguments: str) -> tuple[int, str]:
+    environment = environment_of(past.settings.warehouse)
+    result = CliRunner().invoke(
+        app, ["--home", str(past.settings.home), *arguments], env=environment
+    )
+    return result.exit_code, result.output + str(result.exception or "")

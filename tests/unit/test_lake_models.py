@@ -1,0 +1,54 @@
+"""Versions of a model in a folder."""
+
+from pathlib import Path
+
+import pytest
+
+from lake.client import connect
+from lake.models import Registry
+from tillstream.errors import ConfigError
+from tillstream.settings import LakeSettings
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(connect(LakeSettings(), url=tmp_path.as_uri()), "demand-forecast")
+
+
+def test_versions_are_numbered_and_kept(registry: Registry) -> None:
+    assert registry.versions() == []
+    assert registry.current() is None
+    assert registry.save({"a": 1}, {"trees.ubj": b"one"}) == 1
+    assert registry.save({"a": 2}, {"trees.ubj": b"two"}) == 2
+    assert registry.versions() == [1, 2]
+    assert registry.card(1) == {"a": 1, "version": 1}
+    assert registry.file(2, "trees.ubj") == b"two"
+
+
+def test_an_interrupted_save_leaves_no_version(registry: Registry) -> None:
+    registry.lake.write_bytes("models/demand-forecast/v1/trees.ubj", b"half")
+    assert registry.versions() == []
+    assert registry.save({}, {"trees.ubj": b"whole"}) == 1
+    assert registry.file(1, "trees.ubj") == b"whole"
+
+
+def test_promoted_and_rolled_back(registry: Registry) -> None:
+    for _ in range(3):
+        registry.save({}, {})
+    registry.promote(1)
+    registry.promote(3)
+    registry.promote(3)
+    assert registry.current() == 3
+    assert registry.rollback() == 1
+    assert registry.current() == 1
+    with pytest.raises(ConfigError, match="no version of demand-forecast was in service before"):
+        registry.rollback()
+
+
+def test_a_version_that_is_not_there_is_told(registry: Registry) -> None:
+    registry.save({}, {})
+    with pytest.raises(ConfigError, match="demand-forecast has no version 7") as caught:
+        registry.promote(7)
+    assert caught.value.hint == "there are [1]"
+    with pytest.raises(ConfigError, match="is not a model's name"):
+        Registry(registry.lake, "../secrets")
