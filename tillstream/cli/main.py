@@ -17,6 +17,7 @@ from tillstream.cli import (
     evaluate,
     explain,
     learn,
+    oncall,
     plan,
     rebuild,
     replay,
@@ -66,6 +67,7 @@ evaluate.register(app)
 explain.register(app)
 bench.register(app)
 stream.register(app)
+oncall.register(app)
 audit.register(app)
 rebuild.register(app)
 chaos.register(app)

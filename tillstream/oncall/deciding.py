@@ -64,7 +64,7 @@ def decide(
     if rule is None:
         return None if case is None else Outcome(replace(case, due_ms=None))
     case, rule = _in_round(case, subject, rule, policy, now_ms=now_ms)
-    if hurry and case.due_ms is not None:
+    if hurry and case.due_ms is not None and case.step < len(rule.steps):
         case = replace(case, due_ms=min(case.due_ms, now_ms))
     by_hand = 0 < case.step <= subject.level
     if case.step < len(rule.steps) and by_hand:
@@ -147,7 +147,9 @@ def _take_step(case: Case, subject: Subject, rule: Rule, policy: Policy, *, now_
         for target, reach in reached.items()
     )
     stepped = replace(case, step=done, due_ms=_next_due(rule, done, now_ms))
-    return Outcome(stepped, pages, done - 1 if done > 1 else None)
+    # Beginning again after the last step is no new level.
+    escalated_to = done - 1 if 1 < done <= len(rule.steps) else None
+    return Outcome(stepped, pages, escalated_to)
 
 
 def _next_due(rule: Rule, done: int, now_ms: int) -> int | None:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -71,6 +72,33 @@ class Outbox:
                 else:
                     self.give_up(page, problem="its channel left the policy")
 
+    def stuck(self, dead: Collection[str]) -> set[tuple[str, int, int]]:
+        """(key, round, step) of triggers that reach nobody: given up, or all their channels are
+        dead."""
+        rows = self._store.read(
+            f"SELECT {PAGE}, state FROM pages WHERE event = 'trigger' AND (state = 'given_up' OR"
+            " (state = 'waiting' AND channel IN (SELECT name FROM channels WHERE dead)))"
+        )
+        found = set()
+        for row in rows:
+            page = page_of(row[:-1])
+            if row[-1] == "given_up" or all(one.channel in dead for one in page.reach):
+                found.add((page.key, page.round, page.step))
+        return found
+
+    def elsewhere(self, channel: str, dead: Collection[str]) -> list[tuple[Page, int]]:
+        """Pages waiting for this channel, each with the position of another one that is not
+        dead."""
+        rows = self._store.read(
+            f"SELECT {PAGE} FROM pages WHERE state = 'waiting' AND channel = ?", channel
+        )
+        found = []
+        for page in map(page_of, rows):
+            other = next_position(page, dead)
+            if other is not None:
+                found.append((page, other))
+        return found
+
     def sent_since(self, channel: str, since_ms: int) -> list[int]:
         """When this channel took a page lately, oldest first."""
         rows = self._store.read(
@@ -98,6 +126,9 @@ class Outbox:
         rows = self._store.read("SELECT * FROM channels WHERE name = ?", channel)
         return _health(rows[0]) if rows else ChannelHealth(channel)
 
+    def dead(self) -> set[str]:
+        return {row[0] for row in self._store.read("SELECT name FROM channels WHERE dead")}
+
     def set_health(self, health: ChannelHealth) -> None:
         with self._store.write() as db:
             db.execute(
@@ -108,6 +139,16 @@ class Outbox:
     def _set(self, page: Page, changes: str, *values: Any) -> None:
         with self._store.write() as db:
             db.execute(f"UPDATE pages SET {changes} WHERE page_id = ?", (*values, page.page_id))
+
+
+def next_position(page: Page, dead: Collection[str]) -> int | None:
+    """Where the page could go instead of the channel it waits for: the next one that works."""
+    count = len(page.reach)
+    for number in range(page.position + 1, page.position + count):
+        one = page.reach[number % count]
+        if one.channel not in dead and one.channel != page.via.channel:
+            return number % count
+    return None
 
 
 def put_page(db: sqlite3.Connection, page: Page, *, urgency: int) -> int:

@@ -119,5 +119,3 @@ class Policy:
     console: str = ""
     source: str = "policy"
     folder: Path = Path()
-    bundle_above: int = 0
-    """More new pages of one rule at once than this become one page; 0 never does."""

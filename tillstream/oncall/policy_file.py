@@ -19,7 +19,7 @@ from tillstream.oncall.policy import (
 )
 from tillstream.oncall.schedule_file import hours_of, known, one_of, schedule_of, zone_of
 
-_SECTIONS = ("console", "bundle_above", "channels", "people", "schedules", "rules")
+_SECTIONS = ("console", "channels", "people", "schedules", "rules")
 _LONGEST_MINUTES = 7 * 24 * 60
 
 
@@ -63,7 +63,6 @@ def parse_policy(text: str, *, source: str = "policy", folder: Path = Path()) ->
     console = root.text("console", "")
     if console and (problem := check_url(console)):
         raise root["console"].wrong(problem)
-    bundle_above = int(root.number("bundle_above", 0, least=0, most=100_000))
     return Policy(
         channels,
         people,
@@ -72,7 +71,6 @@ def parse_policy(text: str, *, source: str = "policy", folder: Path = Path()) ->
         console=console.rstrip("/"),
         source=source,
         folder=folder,
-        bundle_above=bundle_above,
     )
 
 

@@ -100,9 +100,9 @@ def _local(node: Node) -> datetime:
     return found
 
 
-def one_of(node: Node, known: Mapping[str, object], what: str) -> str:
-    if node.text() not in known:
-        raise node.wrong(f"there is no {what} {node.text()!r}", hint=known(known))
+def one_of(node: Node, names: Mapping[str, object], what: str) -> str:
+    if node.text() not in names:
+        raise node.wrong(f"there is no {what} {node.text()!r}", hint=known(names))
     return node.text()
 
 

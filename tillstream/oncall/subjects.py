@@ -27,15 +27,16 @@ class Content:
     opened_at_ms: int
     details: Mapping[str, Any] = field(default_factory=dict)
     links: tuple[tuple[str, str], ...] = ()
-    """(text, address) each."""
+    """(address, text) each."""
+    component: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """One thing to page about. `key` is the deduplication key that every channel gets.
 
-    `level` is how far people have escalated it by hand: 1 means the second step of its rule.
-    `supersedes` are keys that this one speaks for from now on.
+    `level` is how far it has been escalated: 1 means the second step of its rule.
     """
 
     key: str
@@ -47,7 +48,6 @@ class Subject:
     categories: frozenset[str] = frozenset()
     stores: frozenset[str] = frozenset()
     level: int = 0
-    supersedes: tuple[str, ...] = ()
     note: str = ""
     """Who answered, for those who were paged."""
 

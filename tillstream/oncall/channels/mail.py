@@ -91,7 +91,7 @@ def letter(page: Page, *, sender: str, to: str) -> EmailMessage:
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Tillstream-Dedup-Key"] = " ".join(page.key.split())
     details = [f"{name.replace('_', ' ')}: {value}" for name, value in content.details.items()]
-    links = [f"{text}: {href}" for text, href in content.links]
+    links = [f"{text}: {href}" for href, text in content.links]
     parts = [content.summary, page.note, "\n".join(details), "\n".join(links)]
     mail.set_content("\n\n".join(part for part in parts if part) + "\n")
     return mail

@@ -3,9 +3,10 @@
 https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
+from tillstream.alerting.paging import Page as PagedAlert
+from tillstream.alerting.paging import events_v2
 from tillstream.oncall.channels.channel import Answer
 from tillstream.oncall.channels.http import JsonPost
 from tillstream.oncall.records import Page
@@ -32,25 +33,18 @@ class PagerDuty:
 
 
 def event(page: Page, routing_key: str) -> dict[str, Any]:
-    """The page as an event. Acknowledging and resolving need no payload."""
-    found: dict[str, Any] = {
-        "routing_key": routing_key,
-        "event_action": page.event,
-        "dedup_key": page.key[:_KEY_CHARS],
-    }
-    if page.event != "trigger":
-        return found
+    """The page as an event of the API."""
     content = page.content
-    opened = datetime.fromtimestamp(content.opened_at_ms / 1000, tz=UTC)
-    found["payload"] = {
-        "summary": content.summary[:_SUMMARY_CHARS],
-        "source": content.source,
-        "severity": _SEVERITY.get(content.severity, "error"),
-        "timestamp": opened.isoformat(timespec="milliseconds"),
-        "custom_details": {**content.details, "page_id": page.page_id, "paged": page.target},
-    }
-    found["client"] = "tillstream"
-    if content.links:
-        found["links"] = [{"href": href, "text": text} for text, href in content.links]
-        found["client_url"] = content.links[0][1]
-    return found
+    told = PagedAlert(
+        action=page.event,
+        dedup_key=page.key[:_KEY_CHARS],
+        severity=_SEVERITY.get(content.severity, "error"),
+        summary=content.summary[:_SUMMARY_CHARS],
+        source=content.source,
+        timestamp_ms=content.opened_at_ms,
+        component=content.component,
+        group=content.group,
+        links=content.links,
+        custom_details={**content.details, "page_id": page.page_id, "paged": page.target},
+    )
+    return events_v2(told, routing_key)

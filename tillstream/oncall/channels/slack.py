@@ -40,7 +40,7 @@ def message(page: Page) -> dict[str, Any]:
     lines = [head]
     if page.event == "trigger":
         lines += [f"{name.replace('_', ' ')}: {escape(str(value))}" for name, value in _shown(page)]
-    lines += [f"<{href}|{escape(text)}>" for text, href in content.links]
+    lines += [f"<{href}|{escape(text)}>" for href, text in content.links]
     body = "\n".join(lines)
     return {
         "text": head[:_SECTION_CHARS],

@@ -53,7 +53,7 @@ def document(page: Page) -> dict[str, Any]:
         "opened_at": _iso(content.opened_at_ms),
         "note": page.note or None,
         "details": dict(content.details),
-        "links": [{"text": text, "href": href} for text, href in content.links],
+        "links": [{"text": text, "href": href} for href, text in content.links],
     }
 
 
