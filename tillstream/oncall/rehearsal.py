@@ -43,7 +43,7 @@ def rehearse(
     PolicyError for a policy that is wrong, ConfigError for a target that reaches nobody."""
     policy = read_policy(path)
     secrets = find_secrets(policy, environment)
-    results = []
+    results: list[Rehearsed] = []
     for name, reach in _wanted(policy, target, now_ms):
         channel = open_channel(policy.channels[reach.channel], secrets[reach.channel])
         try:
@@ -59,7 +59,7 @@ def _wanted(policy: Policy, target: str | None, now_ms: int) -> list[tuple[str, 
         # A channel that needs an address has none of its own: its people's are used.
         own = {
             one.channel: (person.key, one)
-            for person in reversed(policy.people.values())
+            for person in reversed(list(policy.people.values()))
             for one in reversed(person.reach)
         }
         return [own.get(name, (name, Reach(name))) for name in policy.channels]

@@ -1,4 +1,4 @@
-"""What the pager is doing, in one small file that the console and `tillstream oncall status` read."""
+"""What the pager is doing: one small file, for the console and `tillstream oncall status`."""
 
 import json
 import os
