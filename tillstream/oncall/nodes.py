@@ -137,6 +137,8 @@ def load_nodes(text: str, *, source: str) -> Node:
     except yaml.YAMLError as exc:  # a character that YAML does not allow
         line = text.count("\n", 0, getattr(exc, "position", 0)) + 1
         raise PolicyError(f"{source}:{line}: not YAML: {getattr(exc, 'reason', exc)}") from exc
+    except RecursionError as exc:
+        raise PolicyError(f"{source}:1: nested too deeply for a policy") from exc
     if root is None:
         raise PolicyError(f"{source}:1: the file is empty")
     return Node(source, root.start_mark.line + 1, root)

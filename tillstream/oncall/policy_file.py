@@ -51,7 +51,6 @@ def parse_policy(text: str, *, source: str = "policy", folder: Path = Path()) ->
         name: schedule_of(name, node, people)
         for name, node in (listed.entries() if listed else {}).items()
     }
-    _distinct_names(root)
     targets = {**channels, **people, **schedules}
     rules = [_rule(node, targets, channels) for node in root["rules"].items()]
     if not rules:
