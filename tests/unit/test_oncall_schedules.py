@@ -1,6 +1,7 @@
 """Who is on call: exactly one where the schedule says so, also when clocks are changed."""
 
 from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -25,6 +26,11 @@ ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Beiru
 
 def utc(text: str) -> int:
     return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def wall(text: str) -> datetime:
+    """A local time, of whatever zone."""
+    return datetime.fromisoformat(text)
 
 
 def weekly(zone: ZoneInfo = BERLIN, *, at: str = "2026-01-05 08:00", days: int = 7) -> Schedule:
@@ -73,8 +79,8 @@ def test_the_later_override_counts_and_ends_to_the_millisecond() -> None:
 def test_the_first_rotation_that_covers_the_moment_decides() -> None:
     office = Hours(time(9), time(17), frozenset(range(5)))
     rotations = (
-        Rotation(("ines",), datetime(2026, 1, 5), 7, office),
-        Rotation(("mara",), datetime(2026, 1, 5), 7),
+        Rotation(("ines",), wall("2026-01-05"), 7, office),
+        Rotation(("mara",), wall("2026-01-05"), 7),
     )
     schedule = Schedule("shelves", BERLIN, rotations)
     assert on_call(schedule, utc("2026-01-07 08:00")) == "ines"
@@ -100,7 +106,7 @@ def test_hours_that_meet_on_the_clock_leave_exactly_one_on_call(
     zone: ZoneInfo, border: time, offset_ms: int
 ) -> None:
     border = border.replace(second=0, microsecond=0)
-    other = (datetime.combine(datetime(2026, 1, 1), border) + timedelta(hours=11)).time()
+    other = (datetime.combine(wall("2026-01-01"), border) + timedelta(hours=11)).time()
     at_ms = utc("2026-01-03") + offset_ms
     day, night = Hours(border, other), Hours(other, border)
     covering = [one for one in (day, night) if span_at(one, at_ms, zone)]
@@ -110,7 +116,7 @@ def test_hours_that_meet_on_the_clock_leave_exactly_one_on_call(
 @given(
     zone=st.sampled_from(ZONES).map(ZoneInfo),
     days=st.integers(1, 15),
-    at=st.datetimes(datetime(2026, 1, 1), datetime(2026, 1, 20)),
+    at=st.datetimes(wall("2026-01-01"), wall("2026-01-20")),
     people=st.lists(st.sampled_from("abcde"), min_size=1, max_size=5, unique=True),
     offset_ms=st.integers(0, 2 * 366 * DAY_MS),
 )
@@ -122,7 +128,7 @@ def test_a_rotation_has_exactly_one_on_call_and_shifts_agree(
     listed = shifts(schedule, start_ms, start_ms + 40 * DAY_MS)
     assert listed[0].start_ms == start_ms
     assert listed[-1].end_ms == start_ms + 40 * DAY_MS
-    for before, after in zip(listed, listed[1:], strict=False):
+    for before, after in pairwise(listed):
         assert before.end_ms == after.start_ms
         assert people[(people.index(before.person or "") + 1) % len(people)] == after.person
     for shift in listed:

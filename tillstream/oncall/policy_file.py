@@ -42,6 +42,7 @@ def parse_policy(text: str, *, source: str = "policy", folder: Path = Path()) ->
     root = load_nodes(text, source=source).section(
         _SECTIONS, required=("channels", "people", "rules")
     )
+    _distinct_names(root)
     channels = {name: channel_spec(name, node) for name, node in root["channels"].entries().items()}
     people = {
         name: _person(name, node, channels) for name, node in root["people"].entries().items()

@@ -112,7 +112,8 @@ def _answer(exc: Exception) -> Answer:
         return Answer(Verdict.BROKEN, str(exc))
     if isinstance(exc, ssl.SSLCertVerificationError):
         return Answer(Verdict.BROKEN, f"its certificate is refused: {exc.verify_message}")
-    if isinstance(exc, TimeoutError):
+    # smtplib hides it in an exception of its own.
+    if isinstance(exc, TimeoutError) or isinstance(exc.__context__, TimeoutError):
         return Answer(Verdict.LATER, "no answer in time")
     return Answer(Verdict.LATER, f"the connection broke ({type(exc).__name__})")
 
