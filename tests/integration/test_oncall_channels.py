@@ -130,7 +130,9 @@ def test_a_mail_says_it_all_in_plain_text(mailbox: MailReceiver) -> None:
     assert mail.send(page(address="mara@b.example")) == TAKEN
     [got] = mailbox.taken
     assert got["To"] == "mara@b.example"
-    assert str(got["Subject"]).strip().startswith("[high] Milk <2 l> at store 7 is sold out; an order")
+    assert (
+        str(got["Subject"]).strip().startswith("[high] Milk <2 l> at store 7 is sold out; an order")
+    )
     assert got["Message-ID"] == "<page-1@b.example>"
     text = got.get_payload()
     assert "risk: 0.91" in text

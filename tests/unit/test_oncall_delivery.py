@@ -231,6 +231,17 @@ def test_those_who_were_paged_learn_that_it_was_answered_and_is_over(post: Post)
     ]
 
 
+def test_nobody_is_told_that_it_was_answered_once_it_fires_again(post: Post) -> None:
+    post.say(subject(1))
+    post.run(1)
+    post.chat.answers = [LATER]
+    post.say(subject(1, status=Status.ACKNOWLEDGED))
+    post.run(0.2)
+    post.say(subject(1))
+    post.run(30)
+    assert [page.event for page in post.chat.got] == ["trigger", "acknowledge", "trigger"]
+
+
 def test_a_mailbox_is_not_told_that_it_is_over(post: Post) -> None:
     post.chat.answers = [BROKEN]
     post.say(subject(1))

@@ -41,12 +41,14 @@ class Casebook:
         with self._store.write() as db:
             for subject, outcome in decided:
                 _put_case(db, outcome.case, subject.note)
-                if outcome.case.status is not Status.FIRING:
-                    db.execute(
-                        "UPDATE pages SET state = 'cancelled' WHERE key = ? AND event = 'trigger'"
-                        " AND state = 'waiting'",
-                        (subject.key,),
-                    )
+                # What is under way and no longer true: a page that was answered for, or the word
+                # that it was answered when it fires again.
+                firing = outcome.case.status is Status.FIRING
+                db.execute(
+                    "UPDATE pages SET state = 'cancelled' WHERE key = ? AND state = 'waiting'"
+                    " AND (event = 'trigger') != ?",
+                    (subject.key, firing),
+                )
                 for new in outcome.pages:
                     page = Page(
                         page_id=new.page_id,
@@ -83,8 +85,8 @@ class Casebook:
             rows = db.execute(
                 f"SELECT {_PAGE_OF_T}, c.status, c.round, c.note"
                 " FROM pages t JOIN cases c USING (key)"
-                " WHERE t.event = 'trigger' AND t.state = 'sent' AND ("
-                " (c.status = 'resolved' AND t.followed < 2) OR"
+                " WHERE t.event = 'trigger' AND t.state = 'sent' AND t.followed < 2 AND ("
+                " c.status = 'resolved' OR"
                 " (c.status IN ('acknowledged', 'snoozed') AND t.followed < 1"
                 "  AND t.round = c.round))"
             ).fetchall()

@@ -76,8 +76,9 @@ class Outbox:
         """(key, round, step) of triggers that reach nobody: given up, or all their channels are
         dead."""
         rows = self._store.read(
-            f"SELECT {PAGE}, state FROM pages WHERE event = 'trigger' AND (state = 'given_up' OR"
-            " (state = 'waiting' AND channel IN (SELECT name FROM channels WHERE dead)))"
+            f"SELECT {PAGE}, state FROM pages WHERE event = 'trigger' AND state = 'given_up'"
+            f" UNION ALL SELECT {PAGE}, state FROM pages WHERE event = 'trigger'"
+            " AND state = 'waiting' AND channel IN (SELECT name FROM channels WHERE dead)"
         )
         found = set()
         for row in rows:

@@ -36,7 +36,10 @@ CREATE TABLE IF NOT EXISTS pages (
 CREATE INDEX IF NOT EXISTS pages_waiting ON pages (channel, urgency, created_ms)
     WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS pages_sent ON pages (channel, sent_ms) WHERE state = 'sent';
-CREATE INDEX IF NOT EXISTS pages_of_case ON pages (key, round);
+CREATE INDEX IF NOT EXISTS pages_of_case ON pages (key, state);
+CREATE INDEX IF NOT EXISTS pages_to_follow ON pages (key)
+    WHERE event = 'trigger' AND state = 'sent' AND followed < 2;
+CREATE INDEX IF NOT EXISTS pages_given_up ON pages (key) WHERE state = 'given_up';
 CREATE TABLE IF NOT EXISTS escalations (
     key TEXT NOT NULL, round INTEGER NOT NULL, level INTEGER NOT NULL, alert_ids TEXT NOT NULL,
     at_ms INTEGER NOT NULL, done INTEGER NOT NULL, PRIMARY KEY (key, round, level)
