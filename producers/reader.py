@@ -13,7 +13,7 @@ from producers.topics import TopicInspector
 from tillstream.errors import ConfigError
 from tillstream.settings import KafkaSettings
 
-__all__ = ["RawRecord", "read_at", "read_records"]
+__all__ = ["RawRecord", "consumer_of", "read_at", "read_records"]
 
 Start = Literal["earliest", "latest"] | int | Mapping[int, int]
 Coordinates = tuple[str, int, int]
@@ -49,7 +49,7 @@ def read_records(
         for tp, span in ranges.items()
     }
     ends = {tp: high for tp, (_, high) in ranges.items()}
-    consumer = _consumer(kafka, f"read {topic}")
+    consumer = consumer_of(kafka, f"read {topic}")
     try:
         wanted = [tp for tp in first if follow or first[tp] < ends[tp]]
         if not wanted:
@@ -82,7 +82,7 @@ def read_at(
             offsets.setdefault(TopicPartition(topic, number), []).append(offset)
     if not offsets:
         return found
-    consumer = _consumer(kafka, "read records by offset")
+    consumer = consumer_of(kafka, "read records by offset")
     try:
         for tp, wanted in offsets.items():
             consumer.assign([tp])
@@ -100,7 +100,8 @@ def read_at(
     return found
 
 
-def _consumer(kafka: KafkaSettings, doing: str) -> Any:
+def consumer_of(kafka: KafkaSettings, doing: str) -> Any:
+    """A consumer without a group, to be assigned partitions by hand."""
     require_reachable(kafka, doing)
     try:
         return KafkaConsumer(

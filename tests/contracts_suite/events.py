@@ -102,6 +102,12 @@ EVENTS: dict[Topic, dict[str, Any]] = {
         "actor": "kim",
         "comment": None,
         "timestamp": AT_MS,
+        "based_on": 2,
+        "seen": 3,
+        "until": None,
+        "assignee": None,
+        "level": None,
+        "undoes": None,
     },
     Topic.QUARANTINE: quarantined(),
 }

@@ -86,7 +86,7 @@ def test_the_checked_in_catalogue_has_every_version() -> None:
     ]
     assert catalogue.latest(Topic.INVENTORY).id == 4
     assert catalogue.by_id(9) == catalogue.latest(Topic.QUARANTINE)
-    assert catalogue.by_id(10) is None
+    assert catalogue.by_id(11) is None
     assert load_catalogue(RegistrySettings()).by_id(2) == catalogue.by_id(2)
 
 
@@ -101,7 +101,7 @@ def test_two_schemas_may_not_share_an_id() -> None:
 def test_a_registry_gives_its_own_ids_and_learns_what_it_lacks(registry: Registry) -> None:
     settings = RegistrySettings(url=registry.url)
     catalogue = load_catalogue(settings)
-    assert len(registry.ids) == len(list(catalogue)) == 9
+    assert len(registry.ids) == len(list(catalogue)) == 10
     assert {subject for subject, _ in registry.ids} == {f"{topic}-value" for topic in Topic}
     latest = catalogue.latest(Topic.SALES)
     assert registry.ids["retail-sales-transactions-value", latest.text] == latest.id >= 100
@@ -113,13 +113,13 @@ def test_a_registry_gives_its_own_ids_and_learns_what_it_lacks(registry: Registr
 
     registry.log.clear()
     assert [ref.id for ref in load_catalogue(settings)] == [ref.id for ref in catalogue]
-    assert registry.log == ["look up"] * 9
+    assert registry.log == ["look up"] * 10
 
 
 def test_credentials_are_sent_and_their_refusal_is_a_wrong_setting(registry: Registry) -> None:
     registry.credentials = "Basic " + base64.b64encode(b"kim:secret").decode()
     right = RegistrySettings(url=registry.url, username="kim", password=SecretStr("secret"))
-    assert len(list(load_catalogue(right))) == 9
+    assert len(list(load_catalogue(right))) == 10
     wrong = RegistrySettings(url=registry.url, username="kim", password=SecretStr("guess"))
     with pytest.raises(ConfigError, match="refused the credentials") as caught:
         load_catalogue(wrong)

@@ -95,7 +95,7 @@ class RestockAlert(TypedDict):
 
 
 class AlertAction(TypedDict):
-    """What a person did to an alert."""
+    """What a person did to an alert, and what they had seen when they did it."""
 
     action_id: str
     alert_id: str
@@ -103,6 +103,12 @@ class AlertAction(TypedDict):
     actor: str
     comment: NotRequired[str | None]
     timestamp: int
+    based_on: NotRequired[int | None]
+    seen: NotRequired[int | None]
+    until: NotRequired[int | None]
+    assignee: NotRequired[str | None]
+    level: NotRequired[int | None]
+    undoes: NotRequired[str | None]
 
 
 class QuarantinedEvent(TypedDict):
