@@ -26,6 +26,7 @@ from tillstream.cli import (
     tail,
     warehouse,
     watch,
+    web,
 )
 from tillstream.cli.output import INTERRUPTED, errors
 from tillstream.errors import TillstreamError
@@ -69,6 +70,7 @@ stream.register(app)
 audit.register(app)
 rebuild.register(app)
 chaos.register(app)
+web.register(app)
 
 
 def main() -> None:

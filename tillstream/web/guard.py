@@ -75,8 +75,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers[name] = value
-                if not kept:
-                    headers["cache-control"] = "no-store"
+                # A file's address changes with its content: browsers may keep it.
+                headers["cache-control"] = "max-age=31536000, immutable" if kept else "no-store"
             await send(message)
 
         return sending

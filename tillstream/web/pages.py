@@ -1,5 +1,7 @@
 """Turning templates into pages, and figures into what people read."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
@@ -17,6 +19,7 @@ _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 _MINUTE_MS, _HOUR_MS, _DAY_MS = 60_000, 3_600_000, 86_400_000
 _LONG_DAYS = 1_000.0
+_MOST_KEPT_CHARACTERS = 32_000_000
 
 
 class Pages:
@@ -41,6 +44,9 @@ class Pages:
         }
         self._templates.filters.update(filters)
         self._templates.globals["static"] = static_url
+        self._kept: OrderedDict[str, str] = OrderedDict()
+        self._kept_characters = 0
+        self._guard = threading.Lock()
 
     def render(self, template: str, **values: Any) -> str:
         return self._templates.get_template(template).render(values)
@@ -48,6 +54,22 @@ class Pages:
     def page(self, template: str, session: Session, **values: Any) -> str:
         """A whole page for somebody who is signed in."""
         return self.render(template, person=session.person, csrf=session.csrf, **values)
+
+    def kept(self, key: str, make: Callable[[], str]) -> str:
+        """What `make` gave for `key` when it was asked first, as long as it is not forgotten: many
+        browsers look at the same."""
+        with self._guard:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+                return found
+        made = make()
+        with self._guard:
+            self._kept_characters += len(made) - len(self._kept.pop(key, ""))
+            self._kept[key] = made
+            while self._kept_characters > _MOST_KEPT_CHARACTERS:
+                self._kept_characters -= len(self._kept.popitem(last=False)[1])
+        return made
 
 
 @cache

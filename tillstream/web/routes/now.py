@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
@@ -45,16 +46,12 @@ Wanted = Annotated[Filters, Depends(filters_of)]
 def now(request: Request, session: SignedIn, console: ConsoleHere, wanted: Wanted) -> HTMLResponse:
     pages: Pages = request.app.state.pages
     scope = session.person.scope
-    rows = Rows(pages, console)
-    everything = console.board.alerts(scope)
-    listed = rows.listed(scope, wanted)
     html = pages.page(
         "now.html",
         session,
         wanted=wanted,
-        choices=_choices(everything),
-        board=console.board,
-        **listed,
+        choices=_choices(console, scope),
+        list_html=Rows(pages, console).list_html(scope, wanted),
     )
     return HTMLResponse(html)
 
@@ -65,12 +62,11 @@ def listed(
 ) -> HTMLResponse:
     """The list alone, after a filter was changed or too much happened at once."""
     pages: Pages = request.app.state.pages
-    rows = Rows(pages, console)
-    html = pages.render("now_list.html", wanted=wanted, **rows.listed(session.person.scope, wanted))
+    html = Rows(pages, console).list_html(session.person.scope, wanted)
     return HTMLResponse(html, headers={"hx-push-url": f"/?{wanted.query}"})
 
 
-@router.get("/now/incidents/{incident_id}")
+@router.get("/now/incidents/{incident_id:path}")
 def incident(
     request: Request, session: SignedIn, console: ConsoleHere, incident_id: str
 ) -> HTMLResponse:
@@ -100,6 +96,12 @@ def one(
     return RedirectResponse(f"/items/{view.store_id}/{view.product_id}#{alert_id}", 303)
 
 
+@router.get("/incidents/{incident_id:path}")
+def whole_incident(session: SignedIn, incident_id: str) -> RedirectResponse:
+    """Where pagers link to: the incident, open."""
+    return RedirectResponse(f"/#{quote(incident_id, safe='')}", 303)
+
+
 @router.get("/now/live")
 async def live(
     request: Request, session: SignedIn, console: ConsoleHere, since: str = ""
@@ -120,7 +122,7 @@ async def _stream(
     while True:
         if version is None:
             version = board.version
-            yield _message(board, version, {"reload": True})
+            yield _message(board, version, {"reload": True}).encode()
         elif board.version > version:
             until = board.version
             yield rows.message(scope, since=version, until=until)
@@ -138,9 +140,9 @@ def _version(board: Board, last: str) -> int | None:
     return int(version) if epoch == board.epoch and version.isdecimal() else None
 
 
-def _message(board: Board, version: int, news: dict[str, Any]) -> bytes:
+def _message(board: Board, version: int, news: dict[str, Any]) -> str:
     text = json.dumps(news, separators=(",", ":"))
-    return f"id: {board.epoch}-{version}\nevent: news\ndata: {text}\n\n".encode()
+    return f"id: {board.epoch}-{version}\nevent: news\ndata: {text}\n\n"
 
 
 class Rows:
@@ -152,64 +154,80 @@ class Rows:
         self._board = console.board
 
     def html(self, view: AlertView) -> str:
-        key = f"row {view.alert_id} {view.version} {view.revision} {view.state}"
-        names, clock = self._console.names, self._console.clock
         return self._pages.kept(
-            key,
-            "row.html",
-            lambda: {
-                "view": view,
-                "store": names.store(view.store_id),
-                "now_ms": clock.now_ms(),
-            },
+            f"row {view.alert_id} {view.version} {view.revision} {view.state}",
+            lambda: self._row(view),
         )
 
-    def listed(self, scope: Scope, wanted: Filters) -> dict[str, Any]:
-        """What the templates of the list need."""
+    def list_html(self, scope: Scope, wanted: Filters) -> str:
         board = self._board
         version = board.version
-        incidents = board.incidents(scope)
-        grouped = {alert_id for one in incidents for alert_id in one.alert_ids}
-        found = wanted.of(board.alerts(scope))
-        single = [view for view in found if view.alert_id not in grouped]
-        return {
-            "rows": [self.html(view) for view in single[:MOST_ROWS]],
-            "found": len(single),
-            "most": MOST_ROWS,
-            "totals": board.totals(scope),
-            "incidents": [one for one in incidents if wanted == Filters()],
-            "at": f"{board.epoch}-{version}",
-            "problem": board.problem,
-            "now_ms": self._console.clock.now_ms(),
-        }
+        return self._pages.kept(
+            f"list {board.epoch} {version} {scope.key} {wanted.query}",
+            lambda: self._list(scope, wanted, at=f"{board.epoch}-{version}"),
+        )
 
     def message(self, scope: Scope, *, since: int, until: int) -> bytes:
-        return self._pages.kept_bytes(
+        """What changed between two versions of the board, for the browsers of a scope."""
+        return self._pages.kept(
             f"news {self._board.epoch} {scope.key} {since} {until}",
             lambda: _message(self._board, until, self._news(scope, since)),
+        ).encode()
+
+    def _row(self, view: AlertView) -> str:
+        names = self._console.names
+        known = view.product_name != view.product_id
+        return self._pages.render(
+            "row.html",
+            view=view,
+            product=view.product_name if known else names.product(view.product_id).name,
+            store=names.store(view.store_id),
+            now_ms=self._console.clock.now_ms(),
+        )
+
+    def _list(self, scope: Scope, wanted: Filters, *, at: str) -> str:
+        board = self._board
+        incidents = board.incidents(scope)
+        grouped = {alert_id for one in incidents for alert_id in one.alert_ids}
+        single = [one for one in wanted.of(board.alerts(scope)) if one.alert_id not in grouped]
+        return self._pages.render(
+            "now_list.html",
+            rows=[self.html(view) for view in single[:MOST_ROWS]],
+            found=len(single),
+            most=MOST_ROWS,
+            totals=board.totals(scope),
+            incidents=incidents,
+            now_ms=self._console.clock.now_ms(),
+            wanted=wanted,
+            problem=board.problem,
+            at=at,
         )
 
     def _news(self, scope: Scope, since: int) -> dict[str, Any]:
-        changes = self._board.changes(scope, since)
+        board = self._board
+        changes = board.changes(scope, since)
         news: dict[str, Any] = {
-            "problem": self._board.problem,
-            "totals": self._pages.render("totals.html", totals=self._board.totals(scope)),
+            "problem": board.problem,
+            "totals": self._pages.render("totals.html", totals=board.totals(scope)),
+            "incidents": self._pages.render(
+                "incidents.html",
+                incidents=board.incidents(scope),
+                now_ms=self._console.clock.now_ms(),
+            ),
         }
-        if any(view.incident_id for view in changes) or len(changes) > _MOST_CHANGES:
+        if len(changes) > _MOST_CHANGES:
             return {**news, "reload": True}
-        return {**news, "rows": [self.html(view) for view in sorted(changes, key=_by_id)]}
+        return {**news, "rows": [self.html(view) for view in changes]}
 
 
-def _by_id(view: AlertView) -> str:
-    return view.alert_id
-
-
-def _choices(views: Sequence[AlertView]) -> dict[str, list[str]]:
-    """What the filters offer: whatever there is."""
+def _choices(console: Console, scope: Scope) -> dict[str, list[tuple[str, str]]]:
+    """What the filters offer, as (value, words): whatever there is."""
+    views = console.board.alerts(scope)
+    stores = {view.store_id: console.names.store(view.store_id).name for view in views}
     return {
-        "region": sorted({view.region for view in views if view.region}),
-        "store": sorted({view.store_id for view in views}, key=lambda one: (len(one), one)),
-        "category": sorted({view.category for view in views if view.category}),
-        "severity": [severity.value for severity in SEVERITIES],
-        "state": list(STATES),
+        "severity": [(severity.value, severity.value) for severity in SEVERITIES],
+        "region": [(one, one) for one in sorted({view.region for view in views} - {""})],
+        "store": sorted(stores.items(), key=lambda one: (len(one[0]), one[0])),
+        "category": [(one, one) for one in sorted({view.category for view in views} - {""})],
+        "state": [(one, one) for one in STATES],
     }
