@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS sign_ins (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS sign_ins_by_time ON sign_ins (at_ms);
 CREATE TABLE IF NOT EXISTS answers (
-    name TEXT NOT NULL, key TEXT NOT NULL, request_hash TEXT NOT NULL, status INTEGER NOT NULL,
+    name TEXT NOT NULL, key TEXT NOT NULL, request_hash TEXT NOT NULL,
     body TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (name, key)
 ) STRICT;
 """

@@ -50,6 +50,8 @@ def register(app: FastAPI) -> None:
 
 
 def answer(request: Request, status: int, what: str, hint: str = "") -> Response:
+    # What came in may hold letters that cannot be sent back.
+    what = what.encode("utf-8", "replace").decode()
     if request.url.path.startswith("/api/"):
         body: dict[str, Any] = {"error": what, "hint": hint}
         return JSONResponse(body, status)
