@@ -14,6 +14,7 @@ _FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
 _CREATE_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 _CREATE_ANY = re.compile(r"^(CREATE (?:TABLE|VIEW|MATERIALIZED VIEW)) (\w+)", re.MULTILINE)
 _DROP = re.compile(r"^(DROP|TRUNCATE) (TABLE|VIEW) (\w+)$")
+_ALTER = re.compile(r"^ALTER TABLE (\w+)")
 _ENGINE = re.compile(r"ENGINE = (\w*MergeTree)(?:\(([^)]*)\))?")
 
 _FEED = re.compile(r"^CREATE MATERIALIZED VIEW (\w+) TO (\w+) AS")
@@ -74,6 +75,10 @@ def clustered(statement: str, cluster: str) -> list[str]:
         sync = " SYNC" if verb == "DROP" else ""
         local_too = [f"{verb} {kind} {gone}_local {spread}{sync}"] if kind == "TABLE" else []
         return [*([] if verb == "TRUNCATE" else [f"{statement} {spread}"]), *local_too]
+    if altered := _ALTER.match(statement):
+        changes = statement[altered.end() :]
+        # Below first: the table that spans them may only have columns that they have.
+        return [f"ALTER TABLE {altered[1]}{part} {spread}{changes}" for part in ("_local", "")]
     if feed := _FEED.match(statement):
         # From local table to local table: part of the same insert, under the same token.
         head = f"CREATE MATERIALIZED VIEW {feed[1]} {spread} TO {feed[2]}_local AS"

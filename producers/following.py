@@ -19,13 +19,13 @@ _LOOK_MS = 5
 
 
 class Follower:
-    """The records of one partition in order, from an offset on. Not for several threads at once.
+    """The records of a topic's partition 0 in order. Not for several threads at once.
 
     Building it raises ConfigError when there is no such topic, ServiceError when the broker cannot
     be reached. `topic_id` is Kafka's own UUID of the topic at that time.
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str, *, start: int = 0) -> None:
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._kafka = kafka
         self._doing = f"follow {topic}"
         self._place = TopicPartition(topic, 0)
@@ -39,15 +39,15 @@ class Follower:
             )
         self.topic_id = str(found[topic])
         first, end = ranges[topic, 0]
-        self._next = min(max(start, first), end)
-        self._end = end
+        self._next, self._end = first, end
         self._consumer: Any = consumer_of(kafka, self._doing)
         self._consumer.assign([self._place])
         self._consumer.seek(self._place, self._next)
 
-    @property
-    def next_offset(self) -> int:
-        return self._next
+    def skip_to(self, offset: int) -> None:
+        """Go on from there; from the first record there is, when that has expired."""
+        self._next = min(max(offset, self._next), self._end)
+        self._consumer.seek(self._place, self._next)
 
     def read(self, *, up_to: int | None = None, timeout_s: float = 15.0) -> list[RawRecord]:
         """The records that came since the last call: at least those below `up_to` (an offset that

@@ -35,7 +35,7 @@ def test_nothing_is_created_twice_or_dropped_before_it_exists() -> None:
     names: set[str] = set()
     for text in statements():
         match = re.match(
-            r"(CREATE|INSERT|DROP|TRUNCATE) (?:TABLE|VIEW|MATERIALIZED VIEW|INTO) (\w+)", text
+            r"(CREATE|INSERT|DROP|TRUNCATE|ALTER) (?:TABLE|VIEW|MATERIALIZED VIEW|INTO) (\w+)", text
         )
         assert match, text[:60]
         verb, name = match.groups()
@@ -58,6 +58,14 @@ def test_cluster_drops_the_local_table_too() -> None:
     ]
     assert clustered("DROP VIEW v", "shops") == ["DROP VIEW v ON CLUSTER 'shops'"]
     assert clustered("TRUNCATE TABLE t", "shops") == ["TRUNCATE TABLE t_local ON CLUSTER 'shops'"]
+
+
+def test_cluster_changes_the_local_table_first() -> None:
+    text = "ALTER TABLE t ADD COLUMN IF NOT EXISTS\n    a Int32"
+    assert clustered(text, "shops") == [
+        "ALTER TABLE t_local ON CLUSTER 'shops' ADD COLUMN IF NOT EXISTS\n    a Int32",
+        "ALTER TABLE t ON CLUSTER 'shops' ADD COLUMN IF NOT EXISTS\n    a Int32",
+    ]
 
 
 def test_cluster_table_is_a_replicated_local_one_behind_a_distributed_one() -> None:

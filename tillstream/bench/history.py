@@ -50,7 +50,9 @@ def statements(rows: int, *, shelves: int = _SHELVES) -> Iterator[str]:
     yield f"INSERT INTO stockout_risk_history SELECT {risk} FROM ({every_shelf})"
     state = "if(cityHash64(n, 8) % 5 = 0, 'opened', 'resolved')"
     yield (
-        "INSERT INTO restock_alert_history SELECT toString(n), 1, store, product,"
+        "INSERT INTO restock_alert_history (alert_id, version, store_id, product_id, state, risk,"
+        " on_hand, expected_lost_margin, explanation, opened_at, at, recorded_at)"
+        " SELECT toString(n), 1, store, product,"
         f" {state}, 0.8, left, 10, concat(product, ' at store ', store, ' will run out soon.'),"
         f" now, now, now64(6) FROM ({_SHELF} FROM numbers({_ALERTS}))"
     )
