@@ -44,6 +44,8 @@ class Pages:
         }
         self._templates.filters.update(filters)
         self._templates.globals["static"] = static_url
+        # A chart's lines keep their order.
+        self._templates.policies["json.dumps_kwargs"] = {"sort_keys": False}
         self._kept: OrderedDict[str, str] = OrderedDict()
         self._kept_characters = 0
         self._guard = threading.Lock()

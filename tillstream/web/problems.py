@@ -34,7 +34,7 @@ class SignInNeeded(Exception):
     """Nobody is signed in."""
 
 
-def not_found(request: Request, who: str, what: str) -> Problem:
+def not_found(who: str, what: str) -> Problem:
     """What is not there, or not for `who`: they are told the same, and it is logged."""
     log.warning("%s asked for %s: not theirs, or not there", who, what)
     return Problem(404, f"{what} is not known", "it may be another store's, or mistyped")

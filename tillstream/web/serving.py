@@ -67,6 +67,9 @@ def serve_console(settings: Settings, place: Place, *, say: Callable[[str], None
     else:
         say(f"console at [bold]{address}[/]")
     say("Ctrl-C stops it")
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
     server = uvicorn.Server(config(console, place))
     server.run(sockets=[listener])
 

@@ -12,6 +12,8 @@ from tillstream.web.reads.warehouse import Row, Warehouse, in_scope, utc_ms
 
 _DAYS = 7
 _DAY_MS = 86_400_000
+# A shelf of which nothing was heard for longer belongs to a replay of old days.
+LIVE_WITHIN_MS = 2 * _DAY_MS
 _AHEAD_DAYS = 4.0
 _AHEAD_STEPS = 33
 _MOST_POINTS = 2_000

@@ -69,7 +69,7 @@ def alerts(
 def alert(request: Request, console: ConsoleHere, person: Caller, alert_id: str) -> AlertOut:
     view = console.board.alert(alert_id, person.scope)
     if view is None:
-        raise not_found(request, person.name, f"alert {alert_id}")
+        raise not_found(person.name, f"alert {alert_id}")
     return AlertOut.of(view)
 
 
@@ -77,7 +77,7 @@ def alert(request: Request, console: ConsoleHere, person: Caller, alert_id: str)
 def history(request: Request, console: ConsoleHere, person: Caller, alert_id: str) -> History:
     """What the detector found and what people did, in the order that counts."""
     if console.board.alert(alert_id, person.scope) is None:
-        raise not_found(request, person.name, f"alert {alert_id}")
+        raise not_found(person.name, f"alert {alert_id}")
     return History(steps=[StepOut.of(step) for step in console.board.history(alert_id)])
 
 
@@ -122,7 +122,7 @@ def act(
             return Decisions.model_validate(before)
     for one in body.actions:
         if console.board.alert(one.alert_id, person.scope) is None:
-            raise not_found(request, person.name, f"alert {one.alert_id}")
+            raise not_found(person.name, f"alert {one.alert_id}")
     decided = console.board.act(
         [
             new_action(

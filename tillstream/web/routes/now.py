@@ -79,7 +79,7 @@ def incident(
         if view.incident_id == incident_id and view.is_live
     ]
     if not members:
-        raise not_found(request, session.person.name, f"incident {incident_id}")
+        raise not_found(session.person.name, f"incident {incident_id}")
     rows = Rows(pages, console)
     items = "".join(rows.html(view) for view in members[:MOST_ROWS])
     return HTMLResponse(f'<ol class="alerts">{items}</ol>')
@@ -92,7 +92,7 @@ def one(
     """Where pagers and letters link to: the item that the alert is about."""
     view = console.board.alert(alert_id, session.person.scope)
     if view is None:
-        raise not_found(request, session.person.name, f"alert {alert_id}")
+        raise not_found(session.person.name, f"alert {alert_id}")
     return RedirectResponse(f"/items/{view.store_id}/{view.product_id}#{alert_id}", 303)
 
 
