@@ -8,7 +8,10 @@ from clickhouse.client import Client
 from clickhouse.queries import select
 from clickhouse.writer import insert
 
-TABLES = ("dim_product", "dim_store", "dim_supplier", "demand_prior", "purchase_orders")
+TABLES = (
+    *("dim_product", "dim_store", "dim_supplier", "demand_prior", "purchase_orders"),
+    "delisted_items",
+)
 
 
 def load_dimensions(client: Client, dims: Mapping[str, pa.Table]) -> dict[str, int]:

@@ -384,18 +384,25 @@ def last_prices(client: Client) -> dict[str, float]:
     return dict(zip(rows["product_id"].to_pylist(), rows["price"].to_pylist(), strict=True))
 
 
-def alert_steps(client: Client, which: Literal["unresolved", "unsent"]) -> list[dict[str, Any]]:
-    """The newest step of each alert that is not resolved, or every step not yet published."""
+def alert_steps(
+    client: Client, which: Literal["standing", "unsent"], *, since_ms: int = 0
+) -> list[dict[str, Any]]:
+    """The newest step of each alert that is not resolved, or was since `since_ms` (stream time); or
+    every step not yet published."""
     condition = {
-        "unresolved": "FROM restock_alerts WHERE state != 'resolved'",
+        "standing": "FROM restock_alerts WHERE state != 'resolved'"
+        f" OR at >= fromUnixTimestamp64Milli({since_ms}, 'UTC')",
         "unsent": "FROM restock_alert_history FINAL WHERE (alert_id, version) NOT IN"
         " (SELECT alert_id, version FROM restock_alerts_published)",
     }[which]
     rows = select(
         client,
-        "SELECT alert_id, version, toString(store_id) AS store_id, product_id,"
-        " toString(state) AS state, risk, on_hand, expected_lost_margin, explanation,"
-        " toUnixTimestamp64Milli(opened_at) AS opened_at_ms, toUnixTimestamp64Milli(at) AS at_ms"
+        "SELECT alert_id, version, toString(store_id) AS store_id, product_id, product_name,"
+        " toString(region) AS region, toString(category) AS category, supplier_id, supplier_name,"
+        " toString(state) AS state, toString(severity) AS severity, low_confidence, incident_id,"
+        " risk, on_hand, daily_units, lead_time_days, days_of_cover, empty_p50_days,"
+        " expected_lost_margin, explanation, toUnixTimestamp64Milli(opened_at) AS opened_at_ms,"
+        " toUnixTimestamp64Milli(at) AS at_ms"
         f" {condition} ORDER BY recorded_at, alert_id, version",
     )
     return list(rows.to_pylist())

@@ -2,12 +2,15 @@
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from tillstream.alerting.alert import Severity
+from tillstream.alerting.severity import is_graver, severity_of
 from tillstream.settings import RiskSettings
 
 Item = tuple[str, str]
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,16 @@ class Reading:
     empty_p50_days: float
     expected_lost_margin: Decimal
     at_ms: int
+    days_of_cover: float = 0.0
+    low_confidence: bool = False
+    region: str = ""
+    category: str = ""
+    supplier_id: str = ""
+    supplier_name: str = ""
+    # The supplier delivers nothing of late.
+    held_up: bool = False
+    # Why nobody should be woken for it; empty for what is sold.
+    not_sold: str = ""
 
     @property
     def item(self) -> Item:
@@ -32,7 +45,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One step of one alert; (alert_id, version) is its identity."""
+    """One step of one alert; (alert_id, version) is its identity. Alerts with one cause share an
+    `incident_id`."""
 
     alert_id: str
     version: int
@@ -40,53 +54,87 @@ class Transition:
     opened_at_ms: int
     explanation: str
     reading: Reading
+    severity: Severity = Severity.LOW
+    incident_id: str = ""
 
 
 def transitions(
     readings: Iterable[Reading], active: Mapping[Item, Transition], rules: RiskSettings
 ) -> list[Transition]:
-    """The steps that `readings` cause, given the newest step of each alert that is not resolved.
+    """The steps that `readings` cause, given the newest step of each alert that is not resolved, or
+    was resolved within the cooldown.
 
     Opening needs a higher risk than staying open (hysteresis), so a risk that hovers around one
-    threshold makes one alert. Feeding the same readings again after the steps were stored causes
-    nothing.
+    threshold makes one alert. One that comes back within the cooldown is the same alert again, so a
+    risk that jumps across both makes one, too. Feeding the same readings again after the steps
+    were stored causes nothing.
     """
     steps = []
     for reading in readings:
         current = active.get(reading.item)
-        if current is None:
-            if reading.risk >= rules.open_above:
-                steps.append(_opened(reading))
-        elif reading.risk <= rules.resolve_below:
-            steps.append(_next(current, reading, "resolved"))
-        elif _worth_telling(current.reading, reading, rules):
-            steps.append(_next(current, reading, "updated"))
+        if current is None or current.state == "resolved":
+            if reading.risk >= rules.open_above and not reading.not_sold:
+                steps.append(_opened(reading, current, rules))
+        elif reading.risk <= rules.resolve_below or reading.not_sold:
+            steps.append(_told(current, reading, "resolved", rules))
+        elif _worth_telling(current, reading, rules):
+            steps.append(_told(current, reading, "updated", rules))
     return steps
 
 
-def _worth_telling(before: Reading, now: Reading, rules: RiskSettings) -> bool:
-    emptied = before.on_hand > 0 >= now.on_hand
-    return emptied or abs(now.risk - before.risk) >= rules.update_step
+def is_cooling(step: Transition, at_ms: int, rules: RiskSettings) -> bool:
+    """Whether an alert that ended with this step would go on, should the risk come back now."""
+    return at_ms - step.reading.at_ms <= rules.cooldown_hours * _HOUR_MS
 
 
-def _opened(reading: Reading) -> Transition:
-    return Transition(str(uuid.uuid4()), 1, "opened", reading.at_ms, explain(reading), reading)
+def _worth_telling(before: Transition, now: Reading, rules: RiskSettings) -> bool:
+    emptied = before.reading.on_hand > 0 >= now.on_hand
+    moved = abs(now.risk - before.reading.risk) >= rules.update_step
+    return emptied or moved or is_graver(_severity(now, rules), before.severity)
 
 
-def _next(current: Transition, reading: Reading, state: str) -> Transition:
+def _opened(reading: Reading, before: Transition | None, rules: RiskSettings) -> Transition:
+    if before is not None and is_cooling(before, reading.at_ms, rules):
+        # The incident that it was part of may be over.
+        return replace(_told(before, reading, "opened", rules), incident_id="")
     return Transition(
-        current.alert_id,
-        current.version + 1,
-        state,
-        current.opened_at_ms,
+        str(uuid.uuid4()),
+        1,
+        "opened",
+        reading.at_ms,
         explain(reading),
         reading,
+        _severity(reading, rules),
+    )
+
+
+def _told(current: Transition, reading: Reading, state: str, rules: RiskSettings) -> Transition:
+    return replace(next_step(current, reading, state), severity=_severity(reading, rules))
+
+
+def next_step(current: Transition, reading: Reading, state: str) -> Transition:
+    return replace(
+        current,
+        version=current.version + 1,
+        state=state,
+        explanation=explain(reading),
+        reading=reading,
+    )
+
+
+def _severity(reading: Reading, rules: RiskSettings) -> Severity:
+    return severity_of(
+        reading.expected_lost_margin,
+        low_confidence=reading.low_confidence,
+        thresholds=(rules.critical_margin, rules.high_margin, rules.medium_margin),
     )
 
 
 def explain(reading: Reading) -> str:
     """One sentence for someone who knows shops, not statistics."""
     what = f"{reading.product_name} at store {reading.store_id}"
+    if reading.not_sold:
+        return f"{what} needs no restocking: {reading.not_sold}."
     selling = f"sells about {pace(reading.daily_units)}"
     supply = f"an order placed now arrives in {_days(reading.lead_time_days)}"
     if reading.on_hand <= 0:

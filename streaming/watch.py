@@ -2,7 +2,7 @@
 
 import threading
 import time
-from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,19 @@ import pyarrow as pa
 from clickhouse import queries
 from clickhouse.client import Client
 from clickhouse.writer import insert
-from producers.publisher import Publisher
+from producers.publisher import Delivery, Publisher
 from streaming import risk as model
-from streaming.alerts import Item, Reading, Transition, transitions
+from streaming.alert_rows import alert_event, history_rows, published_rows, transition_of
+from streaming.alerts import Item, Reading, Transition, is_cooling, transitions
 from streaming.batch import Batch
 from streaming.enrich import Dimensions
+from streaming.grouping import grouped
 from streaming.lane import Lane
 from streaming.money import from_units
 from streaming.priors import CurrentPriors, Known
 from streaming.rows import LIVE, commit_rows
-from streaming.schemas import MONEY
 from streaming.sinks import Follower
+from streaming.standing import Standings
 from streaming.stock import Touched
 from tillstream.clock import Clock, SystemClock
 from tillstream.contracts.topics import Topic
@@ -68,6 +70,8 @@ class StockWatch(Follower):
         self._watched_since_ms: int | None = None
         self._priors = CurrentPriors(client)
         self._prices: dict[str, float] = {}
+        self._standings = Standings(client)
+        # The newest step of each alert that is open, or may still come back.
         self._active: dict[Item, Transition] = {}
         self._unsent: list[Transition] = []
 
@@ -78,9 +82,11 @@ class StockWatch(Follower):
         first, last = queries.event_time_span_ms(self._client, days=self._rules.evidence_days)
         self._watched_since_ms, self._stream_time_ms = first, last or 0
         self._prices = queries.last_prices(self._client)
-        history = [_transition(row) for row in queries.alert_steps(self._client, "unresolved")]
-        self._active = {step.reading.item: step for step in history}
-        self._unsent = [_transition(row) for row in queries.alert_steps(self._client, "unsent")]
+        cooling_ms = self._stream_time_ms - round(self._rules.cooldown_hours * 3_600_000)
+        standing = queries.alert_steps(self._client, "standing", since_ms=max(cooling_ms, 0))
+        self._active = {step.reading.item: step for step in map(transition_of, standing)}
+        unsent = queries.alert_steps(self._client, "unsent")
+        self._unsent = [transition_of(row) for row in unsent]
         self._pending = self._left_behind()
 
     def __call__(self, batch: Batch, dimensions: Dimensions) -> None:
@@ -101,7 +107,8 @@ class StockWatch(Follower):
     @property
     def sizes(self) -> dict[str, int]:
         """How many entries of each kind are in memory."""
-        return {"open_alerts": len(self._active), "prices": len(self._prices)}
+        is_open = [step.state != "resolved" for step in self._active.values()]
+        return {"open_alerts": sum(is_open), "prices": len(self._prices)}
 
     def settle(self) -> None:
         """Wait until all that was seen is scored. Raises what went wrong."""
@@ -238,107 +245,63 @@ class StockWatch(Follower):
             names = (scored[name].to_pylist() for name in ("store_id", "product_id"))
             items = zip(*names, strict=True)
             active = np.fromiter((item in self._active for item in items), bool, scored.num_rows)
-        rows = scored.filter(pa.array(active | risky))
-        return [
-            Reading(
-                store_id=row["store_id"],
-                product_id=row["product_id"],
-                product_name=dimensions.names.get(row["product_id"], row["product_id"]),
-                risk=row["risk"],
-                on_hand=row["on_hand"],
-                daily_units=row["daily_units"],
-                lead_time_days=row["lead_time_days"],
-                empty_p50_days=row["empty_p50_days"],
-                expected_lost_margin=row["expected_lost_margin"],
-                at_ms=as_of_ms,
+        rows = scored.filter(pa.array(active | risky)).to_pylist()
+        standings = self._standings.of((row["store_id"], row["product_id"]) for row in rows)
+        readings = []
+        for row in rows:
+            product_id = row["product_id"]
+            standing = standings[row["store_id"], product_id]
+            name = standing.product_name or dimensions.names.get(product_id, "") or product_id
+            readings.append(
+                Reading(
+                    store_id=row["store_id"],
+                    product_id=product_id,
+                    product_name=name,
+                    risk=row["risk"],
+                    on_hand=row["on_hand"],
+                    daily_units=row["daily_units"],
+                    lead_time_days=row["lead_time_days"],
+                    empty_p50_days=row["empty_p50_days"],
+                    expected_lost_margin=row["expected_lost_margin"],
+                    at_ms=as_of_ms,
+                    days_of_cover=row["days_of_cover"],
+                    low_confidence=bool(row.get("low_confidence")),
+                    region=standing.region,
+                    category=standing.category,
+                    supplier_id=standing.supplier_id,
+                    supplier_name=standing.supplier_name,
+                    held_up=bool(row.get("held_up_days")),
+                    not_sold=standing.not_sold(as_of_ms),
+                )
             )
-            for row in rows.to_pylist()
-        ]
+        return readings
 
     def _record(self, steps: list[Transition]) -> None:
         if not steps:
             return
-        insert(self._client, "restock_alert_history", _history_rows(steps))
+        steps = grouped(steps, self._active, self._standings.supplier_shares())
+        insert(self._client, "restock_alert_history", history_rows(steps))
         for step in steps:
-            if step.state == "resolved":
-                self._active.pop(step.reading.item, None)
-            else:
-                self._active[step.reading.item] = step
+            self._active[step.reading.item] = step
+        now_ms = steps[0].reading.at_ms
+        self._active = {
+            item: step
+            for item, step in self._active.items()
+            if step.state != "resolved" or is_cooling(step, now_ms, self._rules)
+        }
         self._unsent.extend(steps)
 
     def _send(self) -> None:
         """Publish what is recorded but not acknowledged; at least once, in order."""
         if not self._unsent or self._publisher is None:
             return
+        places: dict[tuple[str, int], Delivery] = {}
         for step in self._unsent:
-            self._publisher.publish(Topic.ALERTS, _alert_event(step))
+            self._publisher.publish(
+                Topic.ALERTS,
+                alert_event(step),
+                on_delivery=partial(places.__setitem__, (step.alert_id, step.version)),
+            )
         self._publisher.flush()
-        sent = pa.table(
-            {
-                "alert_id": [step.alert_id for step in self._unsent],
-                "version": pa.array([step.version for step in self._unsent], pa.int32()),
-                "published_at": pa.array(
-                    [time.time_ns() // 1_000_000] * len(self._unsent), _MILLIS
-                ),
-            }
-        )
-        insert(self._client, "restock_alerts_published", sent)
+        insert(self._client, "restock_alerts_published", published_rows(places))
         self._unsent.clear()
-
-
-def _alert_event(step: Transition) -> dict[str, Any]:
-    return {
-        "alert_id": step.alert_id,
-        "version": step.version,
-        "store_id": step.reading.store_id,
-        "product_id": step.reading.product_id,
-        "state": step.state,
-        "risk": step.reading.risk,
-        "on_hand": step.reading.on_hand,
-        "explanation": step.explanation,
-        "timestamp": step.reading.at_ms,
-    }
-
-
-def _history_rows(steps: list[Transition]) -> pa.Table:
-    readings = [step.reading for step in steps]
-    now_us = time.time_ns() // 1000
-    return pa.table(
-        {
-            "alert_id": [step.alert_id for step in steps],
-            "version": pa.array([step.version for step in steps], pa.int32()),
-            "store_id": [reading.store_id for reading in readings],
-            "product_id": [reading.product_id for reading in readings],
-            "state": [step.state for step in steps],
-            "risk": [reading.risk for reading in readings],
-            "on_hand": pa.array([reading.on_hand for reading in readings], pa.int32()),
-            "expected_lost_margin": pa.array([r.expected_lost_margin for r in readings], MONEY),
-            "explanation": [step.explanation for step in steps],
-            "opened_at": pa.array([step.opened_at_ms for step in steps], _MILLIS),
-            "at": pa.array([reading.at_ms for reading in readings], _MILLIS),
-            "recorded_at": pa.array([now_us] * len(steps), pa.timestamp("us", tz="UTC")),
-        }
-    )
-
-
-def _transition(row: dict[str, Any]) -> Transition:
-    reading = Reading(
-        store_id=row["store_id"],
-        product_id=row["product_id"],
-        product_name=row["product_id"],
-        risk=row["risk"],
-        on_hand=row["on_hand"],
-        daily_units=0.0,
-        lead_time_days=0.0,
-        empty_p50_days=0.0,
-        expected_lost_margin=Decimal(row["expected_lost_margin"]),
-        at_ms=row["at_ms"],
-    )
-    return Transition(
-        row["alert_id"],
-        row["version"],
-        row["state"],
-        row["opened_at_ms"],
-        row["explanation"],
-        reading,
-    )

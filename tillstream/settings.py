@@ -143,11 +143,21 @@ class RiskSettings(_Frozen):
     evidence_days: int = Field(default=28, gt=0)
     prior_weight_days: float = Field(default=7.0, gt=0)
     default_daily_units: float = Field(default=0.05, gt=0)
+    cooldown_hours: float = Field(
+        default=6.0, ge=0, description="A risk that comes back within it is the same alert"
+    )
+    critical_margin: float = Field(
+        default=50.0, gt=0, description="Expected lost margin from which an alert is critical"
+    )
+    high_margin: float = Field(default=20.0, gt=0)
+    medium_margin: float = Field(default=5.0, gt=0)
 
     @model_validator(mode="after")
     def _thresholds_apart(self) -> Self:
         if self.resolve_below >= self.open_above:
             raise ValueError("resolve_below must be less than open_above, or alerts would flap")
+        if not self.medium_margin < self.high_margin < self.critical_margin:
+            raise ValueError("medium_margin, high_margin and critical_margin must rise")
         return self
 
 

@@ -32,7 +32,6 @@ ALTER TABLE restock_alert_history
     ADD COLUMN IF NOT EXISTS empty_p50_days Float64;
 
 ALTER TABLE restock_alerts_published
-    ADD COLUMN IF NOT EXISTS topic_id LowCardinality(String),
     ADD COLUMN IF NOT EXISTS partition Int32,
     ADD COLUMN IF NOT EXISTS offset Int64 DEFAULT -1 COMMENT 'Where in the topic it is; -1 is not known';
 

@@ -199,8 +199,10 @@ def test_open_alert_is_continued_after_a_restart(client: Client, outbox: MemoryP
     sink = start(client, outbox)
     write(sink, moved(2, quantity_on_hand=0))
     sink.close()
-    assert sent(outbox)[2:] == [("opened", 1, 0)]
-    assert len(stored(client, "restock_alert_history", "DISTINCT alert_id")) == 2
+    assert sent(outbox)[2:] == [("opened", 3, 0)]
+    assert len(stored(client, "restock_alert_history", "DISTINCT alert_id")) == 1
+    places = "version, partition, offset"
+    assert stored(client, "restock_alerts_published", places) == [(1, 0, 0), (2, 0, 1), (3, 0, 2)]
 
 
 def test_rebuild_scores_and_wakes_nobody(client: Client) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from tillstream.alerting.actions import Action, Kind
-from tillstream.alerting.alert import SEVERITIES, AlertView, Detection, State
+from tillstream.alerting.alert import AlertView, Detection, State
+from tillstream.alerting.severity import is_graver
 
 # A snooze ends when the risk has risen by this since. Not a setting: it decides what the log means.
 WORSE_RISK = 0.15
@@ -49,7 +50,7 @@ def detected(view: AlertView, step: Detection) -> AlertView:
     """The view after the detector's next step: what people did stays."""
     return replace(
         view,
-        incident_id=step.incident_id or view.incident_id,
+        incident_id=step.incident_id,
         severity=step.severity,
         risk=step.risk,
         on_hand=step.on_hand,
@@ -64,9 +65,10 @@ def detected(view: AlertView, step: Detection) -> AlertView:
 
 
 def is_worse(before: AlertView, now: AlertView) -> bool:
-    more_severe = SEVERITIES.index(now.severity) < SEVERITIES.index(before.severity)
     emptied = before.on_hand > 0 >= now.on_hand
-    return more_severe or emptied or now.risk - before.risk >= WORSE_RISK
+    return (
+        is_graver(now.severity, before.severity) or emptied or now.risk - before.risk >= WORSE_RISK
+    )
 
 
 def changed(view: AlertView, action: Action) -> AlertView:

@@ -28,7 +28,7 @@ _STEPS = (
     " h.explanation AS explanation, toUnixTimestamp64Milli(h.opened_at) AS opened_at_ms,"
     " toUnixTimestamp64Milli(h.at) AS at_ms,"
     " toUnixTimestamp64Micro(h.recorded_at) AS recorded_us,"
-    " toString(p.topic_id) AS topic_id, p.partition AS partition, p.offset AS offset"
+    " p.alert_id != '' AS is_published, p.partition AS partition, p.offset AS offset"
     " FROM (SELECT * FROM restock_alert_history FINAL WHERE {which}) AS h"
     " LEFT JOIN (SELECT * FROM restock_alerts_published FINAL WHERE {published}) AS p"
     " ON p.alert_id = h.alert_id AND p.version = h.version ORDER BY h.alert_id, h.version"
@@ -229,13 +229,13 @@ def _keys(alert_ids: Collection[str]) -> tuple[pa.Table, str]:
 
 
 def _detection(row: dict[str, Any]) -> Detection:
-    recorded_us, topic_id = row.pop("recorded_us"), row.pop("topic_id")
+    recorded_us, is_published = row.pop("recorded_us"), row.pop("is_published")
     at = row.pop("partition"), row.pop("offset")
     row["incident_id"] = row["incident_id"] or None
     row["product_name"] = row["product_name"] or row["product_id"]
     severity = row["severity"]
     row["severity"] = Severity(severity) if severity else severity_of(row["expected_lost_margin"])
-    place = Place(Topic.ALERTS.value, topic_id, *at) if topic_id and at[1] >= 0 else None
+    place = Place(Topic.ALERTS.value, "", *at) if is_published and at[1] >= 0 else None
     return Detection(**row, recorded_at_ms=recorded_us // 1000, place=place)
 
 
