@@ -74,7 +74,9 @@ def serve(
     serve_console(settings, place, say=lambda line: console.print(line, soft_wrap=True))
 
 
-@users.command("add", epilog="Example: tillstream web user add ann --role store-manager --store 424")
+@users.command(
+    "add", epilog="Example: tillstream web user add ann --role store-manager --store 424"
+)
 def add_user(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="The name to sign in with.")],
@@ -91,9 +93,7 @@ def add_user(
     if role not in set(Role):
         raise ConfigError(f"--role must be one of {', '.join(Role)}, got {role!r}")
     password = _password()
-    added = _accounts(ctx).add(
-        name, Role(role), password=password, stores=frozenset(store or ())
-    )
+    added = _accounts(ctx).add(name, Role(role), password=password, stores=frozenset(store or ()))
     where = f" of {', '.join(sorted(added.stores))}" if added.stores else ""
     console.print(f"[green]✓[/] {escape(added.name)}, {added.role.value}{escape(where)}")
 

@@ -88,7 +88,9 @@ def _nobodys_hash() -> str:
 
 
 def _person(row: sqlite3.Row) -> Person:
-    return Person(row["name"], Role(row["role"]), frozenset(filter(None, row["stores"].split("\n"))))
+    return Person(
+        row["name"], Role(row["role"]), frozenset(filter(None, row["stores"].split("\n")))
+    )
 
 
 def _check_name(name: str) -> None:

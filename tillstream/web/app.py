@@ -13,6 +13,7 @@ from tillstream.web.pages import STATIC, Pages
 from tillstream.web.routes import api, health, item, now, signing, stores
 from tillstream.web.wiring import Console
 
+
 def create_app(console: Console, *, hosts: Collection[str] = ()) -> FastAPI:
     """The application over `console`, which starts and stops with it. It answers to the names
     `hosts` only; none given, to every name."""

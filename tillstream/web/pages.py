@@ -81,10 +81,10 @@ def static_url(name: str) -> str:
     return f"/static/{name}?v={digest}"
 
 
-def money(amount: Decimal | float | None) -> str:
+def money(amount: float | Decimal | None) -> str:
     if amount is None:
         return "–"
-    return f"{amount:,.2f}" if abs(amount) < 1000 else f"{amount:,.0f}"
+    return f"{amount:,.2f}" if -1000 < amount < 1000 else f"{amount:,.0f}"
 
 
 def whole(number: float | None) -> str:

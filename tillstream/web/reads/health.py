@@ -29,7 +29,7 @@ def quarantined(warehouse: Warehouse) -> list[Row]:
 
 
 def counted(warehouse: Warehouse) -> Row:
-    """Rows stored so far: sales, movements, duplicates, unsure (scores without a learned belief)."""
+    """How many rows are stored so far, of each kind."""
     return warehouse.row(
         "SELECT (SELECT count() FROM fact_sales) AS sales,"
         " (SELECT count() FROM fact_inventory) AS movements,"

@@ -48,8 +48,7 @@ def card(warehouse: Warehouse, scope: Scope, *, store_id: str, product_id: str) 
     """None when nobody in `scope` ever reported such an item."""
     item = _item(scope, store_id, product_id)
     stock = warehouse.rows(
-        "SELECT on_hand, toTimeZone(updated_at, 'UTC') AS at FROM current_stock"
-        f" WHERE {_ITEM}",
+        f"SELECT on_hand, toTimeZone(updated_at, 'UTC') AS at FROM current_stock WHERE {_ITEM}",
         **item,
     )
     if not stock:
@@ -62,7 +61,9 @@ def card(warehouse: Warehouse, scope: Scope, *, store_id: str, product_id: str) 
         " ON s.supplier_id = p.supplier_id",
         product=product_id,
     )
-    about = products[0] if products else dict.fromkeys(("name", "category", "brand", "supplier"), "")
+    about = (
+        products[0] if products else dict.fromkeys(("name", "category", "brand", "supplier"), "")
+    )
     scores = warehouse.rows(
         "SELECT toTimeZone(as_of, 'UTC') AS as_of, risk, on_hand, days_of_cover, empty_p10_days,"
         " empty_p50_days, empty_p90_days, daily_units, belief_a, belief_b, dispersion,"

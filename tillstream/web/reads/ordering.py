@@ -52,9 +52,12 @@ def what_if_ordered(
         return None
     table = changed(table, change)
     today = newest.astimezone(ZoneInfo(zone))
-    days = [("now", today.date()), ("tomorrow", today.date() + timedelta(days=1))]
-    choices = [_choice(table, Policy(now=today, day=day), when) for when, day in days]
-    return WhatIfOrdered(*choices, assumed=completed(table).assumed[0])
+    tomorrow = today.date() + timedelta(days=1)
+    return WhatIfOrdered(
+        now=_choice(table, Policy(now=today, day=today.date()), "now"),
+        tomorrow=_choice(table, Policy(now=today, day=tomorrow), "tomorrow"),
+        assumed=completed(table).assumed[0],
+    )
 
 
 def _choice(table: Any, policy: Policy, when: str) -> Choice:

@@ -17,6 +17,7 @@ from tillstream.web.people import Person
 from tillstream.web.problems import Problem, not_found
 from tillstream.web.reads import item
 from tillstream.web.reads.ordering import WhatIfOrdered, what_if_ordered
+from tillstream.web.reads.warehouse import utc_ms
 from tillstream.web.routes.now import Rows
 from tillstream.web.wiring import Console
 
@@ -110,9 +111,7 @@ def _card(
     """Raises Problem 404 for an item that is not there, or not this person's."""
     shelf = None
     if person.scope.sees(store_id):
-        shelf = item.card(
-            console.warehouse, person.scope, store_id=store_id, product_id=product_id
-        )
+        shelf = item.card(console.warehouse, person.scope, store_id=store_id, product_id=product_id)
     if shelf is None:
         raise not_found(person.name, f"item {store_id}/{product_id}")
     return shelf
@@ -144,6 +143,6 @@ def _now_ms(console: Console, shelf: item.Card) -> int:
     """The wall clock; in a replay of old days, when this item was last scored or moved."""
     newest_ms = shelf.moved_at_ms
     if shelf.score is not None:
-        newest_ms = max(newest_ms, item.utc_ms(shelf.score["as_of"]))
+        newest_ms = max(newest_ms, utc_ms(shelf.score["as_of"]))
     now_ms = console.clock.now_ms()
     return now_ms if now_ms - newest_ms < item.LIVE_WITHIN_MS else newest_ms

@@ -28,16 +28,12 @@ def listed(request: Request, session: SignedIn, console: ConsoleHere) -> HTMLRes
     scope = session.person.scope
     now = _kept(console, "today", lambda: stores.today(console.warehouse))
     rows = _by_store(console, scope, now) if now else []
-    html = pages.page(
-        "stores.html", session, now=now, rows=rows, names=console.names.stores(scope)
-    )
+    html = pages.page("stores.html", session, now=now, rows=rows, names=console.names.stores(scope))
     return HTMLResponse(html)
 
 
 @router.get("/stores/{store_id}", include_in_schema=False)
-def store(
-    request: Request, session: SignedIn, console: ConsoleHere, store_id: str
-) -> HTMLResponse:
+def store(request: Request, session: SignedIn, console: ConsoleHere, store_id: str) -> HTMLResponse:
     pages: Pages = request.app.state.pages
     known = console.names.stores(session.person.scope)
     if store_id not in known:
@@ -85,9 +81,7 @@ def _figures(console: Console, scope: Scope) -> dict[str, Any]:
     rows = _by_store(console, scope, now)
 
     def ask(what: str, read: Callable[..., T]) -> T:
-        return _kept(
-            console, f"{what} {scope.key}", lambda: read(console.warehouse, scope, now)
-        )
+        return _kept(console, f"{what} {scope.key}", lambda: read(console.warehouse, scope, now))
 
     return {
         "now": now,
