@@ -96,9 +96,7 @@ async def load(
     client: Client, process: psutil.Process, port: int, cookie: str, args: argparse.Namespace
 ) -> Tally:
     tally, stop, url = Tally(), asyncio.Event(), f"http://127.0.0.1:{port}"
-    tasks = [
-        asyncio.create_task(browser(port, cookie, tally, stop)) for _ in range(args.browsers)
-    ]
+    tasks = [asyncio.create_task(browser(port, cookie, tally, stop)) for _ in range(args.browsers)]
     await asyncio.sleep(3)
     tasks.append(asyncio.create_task(looker(url, cookie, tally, stop)))
     began_s, written = time.monotonic(), 0
@@ -180,9 +178,7 @@ def main() -> None:
             assert process.stdout is not None
             port = int(re.findall(r":(\d+);", process.stdout.readline())[0])
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as visitor:
-                visitor.post(
-                    "/sign-in", data={"name": "bench", "password": _PASSWORD}, timeout=120
-                )
+                visitor.post("/sign-in", data={"name": "bench", "password": _PASSWORD}, timeout=120)
                 cookie = f"tillstream={visitor.cookies['tillstream']}"
             tally = asyncio.run(load(client, psutil.Process(process.pid), port, cookie, args))
             print(json.dumps(report(tally, args), indent=2))

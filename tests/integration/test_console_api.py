@@ -70,6 +70,20 @@ def test_an_action_counts_once_however_often_it_is_sent(
     assert (other.status_code, other.json()["hint"]) == (409, "use a new key")
 
 
+def test_an_action_sent_again_after_a_crash_before_the_answer_counts_once(
+    running_console: RunningConsole, ann: httpx.Client
+) -> None:
+    running_console.empty_shelf("crashed")
+    alert_id = running_console.alert_id("crashed")
+    act(ann, alert_id, "escalate", key="kill -9 here")
+    # Kafka has it; what the console would have answered is lost with its process.
+    with running_console.console.database.open() as connection:
+        connection.execute("DELETE FROM answers")
+    again = act(ann, alert_id, "escalate", key="kill -9 here").json()["decisions"][0]
+    assert (again["accepted"], again["repeated"]) == (True, True)
+    assert again["alert"]["escalation_level"] == 1
+
+
 def test_pages_of_alerts_follow_each_other_without_gap_or_repeat(ann: httpx.Client) -> None:
     everything = ann.get("/api/v1/alerts", params={"state": "all", "limit": 500}).json()["alerts"]
     found, after = [], None

@@ -38,7 +38,11 @@ def sign_ins(accounts: Accounts, clock: FakeClock) -> SignIns:
 
 def test_a_user_is_known_by_the_right_password_only(accounts: Accounts) -> None:
     max_ = accounts.add("max", Role.STORE_MANAGER, password=PASSWORD, stores=frozenset({"424"}))
-    assert accounts.check("max", PASSWORD) == max_ == Person("max", Role.STORE_MANAGER, {"424"})
+    assert (
+        accounts.check("max", PASSWORD)
+        == max_
+        == Person("max", Role.STORE_MANAGER, frozenset({"424"}))
+    )
     assert accounts.check("max", PASSWORD + "!") is None
     assert accounts.check("nobody", PASSWORD) is None
     assert accounts.check("max", "") is None

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -110,7 +111,7 @@ def test_what_is_kept_is_made_once_and_the_oldest_is_forgotten(
 
     kept = Pages()
     for text in ("a" * 10, "a" * 10, "b" * 10, "c" * 10, "a" * 10):
-        assert kept.kept(text, lambda text=text: make(text)) == text
+        assert kept.kept(text, partial(make, text)) == text
     assert [text[0] for text in made] == ["a", "b", "c", "a"]
 
 

@@ -47,6 +47,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(TillstreamError, _platform)
     app.add_exception_handler(BodyTooLong, _too_long)
+    app.add_exception_handler(Exception, _unforeseen)
 
 
 def answer(request: Request, status: int, what: str, hint: str = "") -> Response:
@@ -104,3 +105,8 @@ def _platform(request: Request, exc: Exception) -> Response:
 
 def _too_long(request: Request, exc: Exception) -> Response:
     return answer(request, 413, f"a body has at most {MOST_BODY_BYTES:,} bytes")
+
+
+def _unforeseen(request: Request, exc: Exception) -> Response:
+    # The server logs the exception itself.
+    return answer(request, 500, "the console made a mistake", "its log says which; try again")

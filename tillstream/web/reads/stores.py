@@ -7,7 +7,6 @@ from tillstream.web.people import Scope
 from tillstream.web.reads.item import Series
 from tillstream.web.reads.warehouse import Row, Warehouse, in_scope, utc_ms
 
-_DAY_MS = 86_400_000
 _SLOW_COVER_DAYS = 60
 _TOP = 10
 # What a unit of a product earns and costs, where it is sold: the last price, else from the cost.
@@ -24,15 +23,10 @@ _PRICES = (
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """The day that is told about, `day` as YYYY-MM-DD, and until when its sales are known."""
+    """Until when sales are known, and the UTC day of that, as YYYY-MM-DD."""
 
     day: str
     until_ms: int
-
-    @property
-    def share(self) -> float:
-        """How much of the UTC day is over."""
-        return min(max((self.until_ms % _DAY_MS) / _DAY_MS, 1 / 48), 1.0)
 
 
 def today(warehouse: Warehouse) -> Today | None:
@@ -46,13 +40,14 @@ def today(warehouse: Warehouse) -> Today | None:
 
 
 def by_store(warehouse: Warehouse, scope: Scope, now: Today) -> list[Row]:
-    """For each store: items, empty, availability, at_risk, stake, revenue, lines, expected (by what
-    was known of demand, for the part of the day that is over); the most at stake first."""
+    """For each store: items, empty, availability, at_risk, stake; revenue, profit and lines of the
+    last 24 hours, and the revenue expected of a day by what is known of demand. The most at stake
+    first. Stores lie in many time zones, so hours are counted, not dates."""
     return warehouse.rows(
         "SELECT r.store_id AS store_id, r.items AS items, r.empty AS empty,"
         " 1 - r.empty / r.items AS availability, r.at_risk AS at_risk, r.stake AS stake,"
         " coalesce(s.revenue, 0) AS revenue, coalesce(s.profit, 0) AS profit,"
-        " coalesce(s.lines, 0) AS lines, r.expected * {share:Float64} AS expected"
+        " coalesce(s.lines, 0) AS lines, r.expected AS expected"
         " FROM (SELECT toString(store_id) AS store_id, count() AS items,"
         "  countIf(on_hand <= 0) AS empty, countIf(risk >= 0.6 AND on_hand > 0) AS at_risk,"
         "  sum(toFloat64(expected_lost_margin)) AS stake, sum(daily_units * price) AS expected"
@@ -61,9 +56,11 @@ def by_store(warehouse: Warehouse, scope: Scope, now: Today) -> list[Row]:
         "  GROUP BY store_id) AS r"
         " LEFT JOIN (SELECT toString(store_id) AS store_id, sum(toFloat64(revenue)) AS revenue,"
         "  sum(toFloat64(profit)) AS profit, count() AS lines FROM fact_sales"
-        f"  WHERE date_key = toDate({{day:String}}) AND {in_scope()} GROUP BY store_id) AS s"
+        "  WHERE date_key >= toDate({day:String}) - 2"
+        "  AND event_time > fromUnixTimestamp64Milli({until:Int64} - 86400000, 'UTC')"
+        f"  AND {in_scope()} GROUP BY store_id) AS s"
         " ON s.store_id = r.store_id ORDER BY stake DESC, store_id",
-        share=now.share,
+        until=now.until_ms,
         **_asked(scope, now),
     )
 

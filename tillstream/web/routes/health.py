@@ -51,9 +51,11 @@ def _figures(console: Console, person: Person) -> dict[str, Any]:
     moment = console.watched.moment
     samples = list(console.watched.samples)
     is_up = moment.warehouse is not None and not moment.warehouse.problem
-    kept, warehouse = console.answers, console.warehouse
+    kept, warehouse, home = console.answers, console.warehouse, console.settings.home
+    now_ms = console.clock.now_ms()
+    pager = health.pager(home, now_ms=now_ms)
     return {
-        "parts": moment.parts,
+        "parts": (*moment.parts, *([pager] if pager else [])),
         "stream": moment.stream,
         "queries": {} if moment.stream is None else dict(moment.stream.queries),
         "warehouse": moment.warehouse,
@@ -62,7 +64,8 @@ def _figures(console: Console, person: Person) -> dict[str, Any]:
         if is_up
         else [],
         "counted": kept.get("counted", lambda: health.counted(warehouse)) if is_up else None,
-        "verdict": health.last_verdict(console.settings.home),
+        "night": kept.get("night", lambda: health.last_night(warehouse)) if is_up else None,
+        "verdict": health.last_verdict(home),
         "sign_ins": console.sign_ins.newest(_SIGN_INS) if person.is_admin else [],
         "throughput": {
             "at_s": [round(one.at_s) for one in samples],
@@ -72,7 +75,7 @@ def _figures(console: Console, person: Person) -> dict[str, Any]:
             "at_s": [round(one.at_s) for one in samples],
             "values": {"records waiting": [float(one.lag) for one in samples]},
         },
-        "now_ms": console.clock.now_ms(),
+        "now_ms": now_ms,
     }
 
 
