@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 
 from tests.fixtures.console import PASSWORD, RunningConsole
@@ -215,26 +216,27 @@ def test_long_malformed_and_foreign_requests_are_refused(
     assert foreign.status_code == 421
 
 
-api = schemathesis.pytest.from_fixture("api_schema")
-
-
-@pytest.fixture(scope="module")
-def api_schema(running_console: RunningConsole) -> Any:
-    return schemathesis.openapi.from_url(f"{running_console.url}/api/v1/openapi.json")
-
-
-@api.parametrize()
-@settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize=True,
-    database=None,
-)
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_no_request_makes_it_fail(
-    case: schemathesis.Case, running_console: RunningConsole, ann: httpx.Client
+    running_console: RunningConsole, ann: httpx.Client, mode: GenerationMode
 ) -> None:
+    schema = schemathesis.openapi.from_url(f"{running_console.url}/api/v1/openapi.json")
     headers = {"authorization": ann.headers["authorization"]}
-    case.call_and_validate(
-        base_url=running_console.url, headers=headers, checks=[not_a_server_error]
-    )
+    tried = set()
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @settings(
+            max_examples=20,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def fails_never(case: schemathesis.Case) -> None:
+            tried.add(case.operation.label)
+            case.call_and_validate(headers=headers, checks=[not_a_server_error])
+
+        fails_never()
+    assert len(tried) == 9

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -82,10 +83,6 @@ class Guard:
         return sending
 
 
-class BodyTooLong(Exception):
-    """More came than MOST_BODY_BYTES, without saying so before."""
-
-
 def _limited(receive: Receive) -> Receive:
     seen = 0
 
@@ -94,7 +91,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > MOST_BODY_BYTES:
-            raise BodyTooLong
+            raise HTTPException(413, f"a body has at most {MOST_BODY_BYTES:,} bytes")
         return message
 
     return receiving

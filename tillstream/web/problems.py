@@ -10,7 +10,6 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from starlette.exceptions import HTTPException
 
 from tillstream.errors import ServiceError, TillstreamError
-from tillstream.web.guard import MOST_BODY_BYTES, BodyTooLong
 
 log = logging.getLogger("tillstream.web")
 
@@ -46,7 +45,6 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(TillstreamError, _platform)
-    app.add_exception_handler(BodyTooLong, _too_long)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -101,10 +99,6 @@ def _platform(request: Request, exc: Exception) -> Response:
         log.warning("%s: %s", request.url.path, exc)
         return answer(request, 503, str(exc), exc.hint or "it will be tried again")
     return answer(request, 422, str(exc), exc.hint or "")
-
-
-def _too_long(request: Request, exc: Exception) -> Response:
-    return answer(request, 413, f"a body has at most {MOST_BODY_BYTES:,} bytes")
 
 
 def _unforeseen(request: Request, exc: Exception) -> Response:

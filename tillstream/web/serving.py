@@ -67,9 +67,9 @@ def serve_console(settings: Settings, place: Place, *, say: Callable[[str], None
     else:
         say(f"console at [bold]{address}[/]")
     say("Ctrl-C stops it")
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
+    words = "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.ERROR, format=words, force=True)
+    logging.getLogger("tillstream").setLevel(logging.WARNING)
     server = uvicorn.Server(config(console, place))
     server.run(sockets=[listener])
 
