@@ -12,8 +12,8 @@ from tillstream.contracts.identity import event_uuid
 # half as many.
 AT_LEAST = 20
 LASTS_WITH = AT_LEAST // 2
-# Without word of overdue deliveries: so many times the alerts that the supplier's share of the
-# products would give it.
+# Without word of overdue deliveries: the supplier's share of the open alerts is so many times its
+# share of the products.
 TIMES_ITS_SHARE = 2.0
 
 
@@ -81,7 +81,4 @@ def _begins(
     if 2 * sum(one.reading.held_up for one in own) >= len(own):
         return True
     share = supplier_shares.get(supplier_id, 1.0)
-    if share >= 1:
-        return False
-    usual = (len(after) - len(own)) * share / (1 - share)
-    return len(own) >= TIMES_ITS_SHARE * usual
+    return len(own) >= TIMES_ITS_SHARE * share * len(after)

@@ -23,17 +23,14 @@ READING = Reading(
 )
 
 
-def follow(*readings: Reading) -> list[Transition]:
+def follow(*readings: Reading, rules: RiskSettings = RULES) -> list[Transition]:
     """Every step caused by readings that come one after another."""
     active: dict[Item, Transition] = {}
     steps: list[Transition] = []
     for reading in readings:
-        for step in transitions([reading], active, RULES):
+        for step in transitions([reading], active, rules):
             steps.append(step)
-            if step.state == "resolved":
-                del active[step.reading.item]
-            else:
-                active[step.reading.item] = step
+            active[step.reading.item] = step
     return steps
 
 
@@ -60,7 +57,7 @@ def test_small_steps_add_up_to_an_update() -> None:
 def test_alert_is_resolved_at_its_lower_threshold_and_may_open_again() -> None:
     assert risks(0.7, 0.31) == [("opened", 1), ("updated", 2)]
     assert risks(0.7, 0.30) == [("opened", 1), ("resolved", 2)]
-    assert risks(0.7, 0.1, 0.5, 0.9) == [("opened", 1), ("resolved", 2), ("opened", 1)]
+    assert risks(0.7, 0.1, 0.5, 0.9) == [("opened", 1), ("resolved", 2), ("opened", 3)]
 
 
 def test_risk_that_hovers_around_a_threshold_makes_one_alert() -> None:
@@ -85,9 +82,65 @@ def test_steps_of_one_alert_share_its_id_and_opening_time() -> None:
     assert [step.reading.at_ms for step in (first, second, third)] == [1_000, 2_000, 3_000]
 
 
-def test_alerts_that_follow_each_other_are_different_ones() -> None:
-    steps = follow(READING, replace(READING, risk=0.1), READING)
-    assert steps[0].alert_id == steps[1].alert_id != steps[2].alert_id
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("gap_ms", "alerts"), [(1, 1), (6 * HOUR_MS, 1), (6 * HOUR_MS + 1, 2), (90 * HOUR_MS, 2)]
+)
+def test_risk_that_comes_back_within_the_cooldown_is_the_same_alert(
+    gap_ms: int, alerts: int
+) -> None:
+    gone = replace(READING, risk=0.1, at_ms=2_000)
+    steps = follow(READING, gone, replace(READING, at_ms=2_000 + gap_ms))
+    assert [step.state for step in steps] == ["opened", "resolved", "opened"]
+    assert len({step.alert_id for step in steps}) == alerts
+    assert steps[-1].version == (3 if alerts == 1 else 1)
+    assert steps[-1].opened_at_ms == (1_000 if alerts == 1 else 2_000 + gap_ms)
+
+
+def test_flapping_input_makes_one_alert() -> None:
+    """The shelf is empty and full again every ten minutes, for two days."""
+    flaps = (
+        replace(READING, risk=0.99 if n % 2 else 0.01, at_ms=n * 600_000, on_hand=n % 2)
+        for n in range(2 * 24 * 6)
+    )
+    assert len({step.alert_id for step in follow(*flaps)}) == 1
+
+
+def test_nobody_is_woken_for_what_is_not_sold() -> None:
+    gone = replace(READING, not_sold="the product is discontinued (since 2017-11-01)")
+    assert follow(gone) == []
+    opened, resolved = follow(READING, gone, gone)
+    assert (opened.state, resolved.state) == ("opened", "resolved")
+    assert resolved.explanation == (
+        "Milk 1 l at store 304 needs no restocking: the product is discontinued (since 2017-11-01)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("margin", "low_confidence", "severity"),
+    [
+        ("20", False, "critical"),
+        ("19.9999", False, "high"),
+        ("5", False, "high"),
+        ("1", False, "medium"),
+        ("0.9999", False, "low"),
+        ("20", True, "high"),
+        ("0", True, "low"),
+    ],
+)
+def test_severity_is_what_it_costs_and_less_for_a_guess(
+    margin: str, low_confidence: bool, severity: str
+) -> None:
+    reading = replace(READING, expected_lost_margin=Decimal(margin), low_confidence=low_confidence)
+    assert [step.severity for step in follow(reading)] == [severity]
+
+
+def test_alert_that_gets_graver_is_told_and_one_that_gets_milder_is_not() -> None:
+    costs = [Decimal("0.5"), Decimal(6), Decimal(2), Decimal(19), Decimal(20)]
+    steps = follow(*(replace(READING, expected_lost_margin=cost) for cost in costs))
+    assert [step.severity for step in steps] == ["low", "high", "critical"]
 
 
 def test_items_are_alerted_apart() -> None:

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from tillstream.cli import (
+    alerts,
     audit,
     bench,
     chaos,
@@ -56,6 +57,7 @@ def _root(
 demo.register(app)
 stack.register(app, provision=warehouse.provision_services)
 watch.register(app)
+alerts.register(app)
 replay.register(app)
 simulate.register(app)
 tail.register(app)
