@@ -10,4 +10,6 @@ pytest_plugins = [
     "tests.fixtures.spark_cluster",
     "tests.fixtures.warehouse",
     "tests.fixtures.warehouse_secure",
+    # Last: it uses the others.
+    "tests.fixtures.console",
 ]

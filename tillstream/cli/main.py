@@ -28,6 +28,7 @@ from tillstream.cli import (
     tail,
     warehouse,
     watch,
+    web,
 )
 from tillstream.cli.output import INTERRUPTED, errors
 from tillstream.errors import TillstreamError
@@ -73,6 +74,7 @@ oncall.register(app)
 audit.register(app)
 rebuild.register(app)
 chaos.register(app)
+web.register(app)
 
 
 def main() -> None:
