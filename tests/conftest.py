@@ -19,6 +19,8 @@ pytest_plugins = [
     "tests.fixtures.warehouse",
     "tests.fixtures.warehouse_secure",
     "tests.fixtures.nights",
+    # Last: it uses the others.
+    "tests.fixtures.console",
 ]
 
 # Whole platforms first, and the quick files last: then both workers end at about the same time.

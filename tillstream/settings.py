@@ -147,10 +147,10 @@ class RiskSettings(_Frozen):
         default=6.0, ge=0, description="A risk that comes back within it is the same alert"
     )
     critical_margin: float = Field(
-        default=50.0, gt=0, description="Expected lost margin from which an alert is critical"
+        default=20.0, gt=0, description="Expected lost margin from which an alert is critical"
     )
-    high_margin: float = Field(default=20.0, gt=0)
-    medium_margin: float = Field(default=5.0, gt=0)
+    high_margin: float = Field(default=5.0, gt=0)
+    medium_margin: float = Field(default=1.0, gt=0)
     forecast_priors: bool = Field(
         default=False, description="Centre beliefs of demand on the night's forecast"
     )

@@ -11,15 +11,16 @@ from tillstream.alerting.fold import Folded, fold
 from tillstream.alerting.lifecycle import awake
 
 TONIGHT = T0_MS + 8 * HOUR_MS
-ACK = ("acknowledge", {})
-SNOOZE = ("snooze", {"until_ms": TONIGHT})
-ESCALATE = ("escalate", {})
-RESOLVE = ("resolve", {"comment": "ordered by phone"})
-REOPEN = ("reopen", {})
-ASSIGN = ("assign", {"assignee": "lee"})
+Did = tuple[str, dict[str, Any]]
+ACK: Did = ("acknowledge", {})
+SNOOZE: Did = ("snooze", {"until_ms": TONIGHT})
+ESCALATE: Did = ("escalate", {})
+RESOLVE: Did = ("resolve", {"comment": "ordered by phone"})
+REOPEN: Did = ("reopen", {})
+ASSIGN: Did = ("assign", {"assignee": "lee"})
 
 
-def after(*actions: tuple[str, dict[str, Any]], actor: str = "kim") -> Folded:
+def after(*actions: Did, actor: str = "kim") -> Folded:
     log = [logged(n, kind, actor, **said) for n, (kind, said) in enumerate(actions)]
     return fold([OPENED], log)
 
@@ -54,7 +55,7 @@ def reasons(folded: Folded) -> list[str]:
     ],
 )
 def test_what_actions_lead_to(
-    actions: list[tuple[str, dict[str, Any]]], state: str, owner: str | None, level: int
+    actions: list[Did], state: str, owner: str | None, level: int
 ) -> None:
     folded = after(*actions)
     view = folded.view
@@ -88,9 +89,7 @@ def test_what_actions_lead_to(
         ([("dance", {})], "no action is called 'dance'; there are acknowledge, assign, "),
     ],
 )
-def test_what_cannot_be_is_refused_and_changes_nothing(
-    actions: list[tuple[str, dict[str, Any]]], reason: str
-) -> None:
+def test_what_cannot_be_is_refused_and_changes_nothing(actions: list[Did], reason: str) -> None:
     folded = after(*actions)
     assert reasons(folded)[-1].startswith(reason)
     assert folded.view == after(*actions[:-1]).view
@@ -141,9 +140,7 @@ def test_action_sent_twice_counts_once() -> None:
 
 @pytest.mark.parametrize("last", [ACK, ASSIGN, SNOOZE, ESCALATE, RESOLVE, REOPEN])
 @pytest.mark.parametrize("before", [[], [ESCALATE], [ESCALATE, ("snooze", {"until_ms": TONIGHT})]])
-def test_undo_returns_to_what_was(
-    before: list[tuple[str, dict[str, Any]]], last: tuple[str, dict[str, Any]]
-) -> None:
+def test_undo_returns_to_what_was(before: list[Did], last: Did) -> None:
     if last == REOPEN and not before:
         before = [ACK]
     was = after(*before).view
@@ -243,5 +240,7 @@ def test_history_is_in_the_order_of_what_people_saw() -> None:
         [OPENED, detection(2, risk=0.9), detection(3, risk=0.6)],
         [logged(0, "escalate", seen=1), logged(1, "acknowledge", seen=2)],
     ).steps
-    told = [one.detection.version if one.detection else str(one.action.kind) for one in steps]
-    assert told == [1, "escalate", 2, "acknowledge", 3]
+    found = [one.detection and one.detection.version for one in steps]
+    done = [one.action and one.action.kind for one in steps]
+    assert found == [1, None, 2, None, 3]
+    assert done == [None, "escalate", None, "acknowledge", None]

@@ -121,12 +121,12 @@ def test_nobody_is_woken_for_what_is_not_sold() -> None:
 @pytest.mark.parametrize(
     ("margin", "low_confidence", "severity"),
     [
-        ("50", False, "critical"),
-        ("49.9999", False, "high"),
-        ("20", False, "high"),
-        ("5", False, "medium"),
-        ("4.9999", False, "low"),
-        ("50", True, "high"),
+        ("20", False, "critical"),
+        ("19.9999", False, "high"),
+        ("5", False, "high"),
+        ("1", False, "medium"),
+        ("0.9999", False, "low"),
+        ("20", True, "high"),
         ("0", True, "low"),
     ],
 )
@@ -138,7 +138,7 @@ def test_severity_is_what_it_costs_and_less_for_a_guess(
 
 
 def test_alert_that_gets_graver_is_told_and_one_that_gets_milder_is_not() -> None:
-    costs = [Decimal(3), Decimal(21), Decimal(4), Decimal(19), Decimal(51)]
+    costs = [Decimal("0.5"), Decimal(6), Decimal(2), Decimal(19), Decimal(20)]
     steps = follow(*(replace(READING, expected_lost_margin=cost) for cost in costs))
     assert [step.severity for step in steps] == ["low", "high", "critical"]
 

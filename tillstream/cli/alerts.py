@@ -24,6 +24,8 @@ from tillstream.errors import ConfigError
 from tillstream.settings import Settings
 
 if TYPE_CHECKING:  # the Kafka and warehouse libraries would slow down every other command's start
+    from rich.console import RenderableType
+
     from tillstream.alerting.actions import Kind
     from tillstream.alerting.alert import AlertView
     from tillstream.alerting.desk import Desk
@@ -93,7 +95,7 @@ def list_alerts(
     if as_json:
         emit_json({"total": len(alerts), "alerts": [as_document(one) for one in alerts[:rows]]})
         return
-    console.print(list_view(alerts, rows=rows, grouped=incident is None, now_ms=_now_ms()))
+    console.print(_view(alerts, rows, grouped=incident is None))
 
 
 def watch(
@@ -114,7 +116,7 @@ def watch(
 
         def table() -> Any:
             alerts = [one for one in desk.alerts() if wanted(one)]
-            return list_view(alerts, rows=rows, grouped=True, now_ms=_now_ms())
+            return _view(alerts, rows, grouped=True)
 
         with Live(table(), console=console, auto_refresh=False) as live:
             while True:
@@ -241,6 +243,11 @@ def snoozed_until_ms(for_: str | None, until: str | None, *, now_ms: int) -> int
     if moment.tzinfo is None:
         raise ConfigError(f"--until {until}: in which time zone?", hint=hint)
     return int(moment.timestamp() * 1000)
+
+
+def _view(alerts: "list[AlertView]", rows: int, *, grouped: bool) -> "RenderableType":
+    width = console.width
+    return list_view(alerts, rows=rows, grouped=grouped, now_ms=_now_ms(), width=width)
 
 
 def _act(

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from tillstream.alerting.alert import AlertView, Decision, Step
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 
 _COLOUR = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "dim"}
 _SHORT_ID = 8
+# Name, side, and how wide a terminal must be to show it.
+_COLUMNS: tuple[tuple[str, JustifyMethod, int], ...] = (
+    ("id", "left", 0),
+    ("severity", "left", 0),
+    ("state", "left", 0),
+    ("risk", "right", 0),
+    ("on hand", "right", 100),
+    ("empty in", "right", 120),
+    ("at stake", "right", 0),
+    ("age", "right", 110),
+    ("what", "left", 0),
+)
 _HOUR_S = 3600
 
 
@@ -48,9 +61,9 @@ def decision_line(decision: "Decision") -> str:
 
 
 def list_view(
-    alerts: "Sequence[AlertView]", *, rows: int, grouped: bool, now_ms: int
+    alerts: "Sequence[AlertView]", *, rows: int, grouped: bool, now_ms: int, width: int
 ) -> RenderableType:
-    """The most expensive first; with `grouped`, an incident is one row."""
+    """The most expensive first; with `grouped`, an incident is one row. `width` in characters."""
     from tillstream.alerting.incidents import incidents
 
     groups = incidents(alerts) if grouped else []
@@ -66,21 +79,24 @@ def list_view(
     if not lines:
         return "No alert: every shelf that is watched is safe, as far as we know."
     lines.sort(key=lambda line: -line[0])
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("id", no_wrap=True)
-    table.add_column("severity", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("risk", justify="right", no_wrap=True)
-    table.add_column("on hand", justify="right", no_wrap=True)
-    table.add_column("empty in", justify="right", no_wrap=True)
-    table.add_column("at stake", justify="right", no_wrap=True)
-    table.add_column("age", justify="right", no_wrap=True)
-    table.add_column("what", overflow="ellipsis", no_wrap=True)
-    for _, row in lines[:rows]:
-        table.add_row(*row)
+    table = _table([row for _, row in lines[:rows]], width=width)
     live = sum(one.is_live for one in alerts)
     more = f", {rows} of {len(lines)} lines shown" if len(lines) > rows else ""
     return Group(table, f"[dim]{len(alerts):,} alerts, {live:,} live{more}[/]")
+
+
+def _table(rows: Sequence[tuple[str, ...]], *, width: int) -> Table:
+    """What is the least needed goes where it is narrow; the last column takes what is left."""
+    table = Table(box=None, header_style="dim", pad_edge=False, expand=True)
+    kept = [n for n, (_, _, needs) in enumerate(_COLUMNS) if width >= needs]
+    for number in kept[:-1]:
+        name, justify, _ = _COLUMNS[number]
+        cells = [Text.from_markup(row[number]).cell_len for row in rows]
+        table.add_column(name, justify=justify, no_wrap=True, width=max(len(name), *cells))
+    table.add_column(_COLUMNS[-1][0], no_wrap=True, overflow="ellipsis", ratio=1)
+    for row in rows:
+        table.add_row(*(row[number] for number in kept))
+    return table
 
 
 def why_lines(view: "AlertView", steps: "Iterable[Step]") -> Iterator[str]:

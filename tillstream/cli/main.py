@@ -23,6 +23,7 @@ from tillstream.cli import (
     learn,
     night,
     models,
+    oncall,
     plan,
     rebuild,
     replay,
@@ -32,6 +33,7 @@ from tillstream.cli import (
     tail,
     warehouse,
     watch,
+    web,
 )
 from tillstream.cli.output import INTERRUPTED, errors
 from tillstream.errors import TillstreamError
@@ -75,12 +77,14 @@ forecast.register(app)
 models.register(app)
 bench.register(app)
 stream.register(app)
+oncall.register(app)
 audit.register(app)
 rebuild.register(app)
 night.register(app)
 airflow.register(app)
 customer.register(app)
 chaos.register(app)
+web.register(app)
 
 
 def main() -> None:
