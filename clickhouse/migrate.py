@@ -13,6 +13,7 @@ from tillstream.settings import WarehouseSettings
 _FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
 _CREATE_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 _CREATE_ANY = re.compile(r"^(CREATE (?:TABLE|VIEW|MATERIALIZED VIEW)) (\w+)", re.MULTILINE)
+_ALTER = re.compile(r"^ALTER TABLE (\w+) ")
 _DROP = re.compile(r"^(DROP|TRUNCATE) (TABLE|VIEW) (\w+)$")
 _ENGINE = re.compile(r"ENGINE = (\w*MergeTree)(?:\(([^)]*)\))?")
 
@@ -74,6 +75,8 @@ def clustered(statement: str, cluster: str) -> list[str]:
         sync = " SYNC" if verb == "DROP" else ""
         local_too = [f"{verb} {kind} {gone}_local {spread}{sync}"] if kind == "TABLE" else []
         return [*([] if verb == "TRUNCATE" else [f"{statement} {spread}"]), *local_too]
+    if _ALTER.match(statement):
+        return [_ALTER.sub(rf"ALTER TABLE \1_local {spread} ", statement)]
     if feed := _FEED.match(statement):
         # From local table to local table: part of the same insert, under the same token.
         head = f"CREATE MATERIALIZED VIEW {feed[1]} {spread} TO {feed[2]}_local AS"
@@ -168,6 +171,7 @@ def _apply(client: Client, migration: Migration, cluster: str | None) -> None:
                 r"^CREATE (TABLE|VIEW|MATERIALIZED VIEW) ", r"CREATE \1 IF NOT EXISTS ", text
             )
             text = re.sub(r"^DROP (TABLE|VIEW) ", r"DROP \1 IF EXISTS ", text)
+            text = text.replace(" ADD PROJECTION ", " ADD PROJECTION IF NOT EXISTS ", 1)
             try:
                 client.command(text)
             except ClickHouseError as exc:

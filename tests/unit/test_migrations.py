@@ -35,7 +35,7 @@ def test_nothing_is_created_twice_or_dropped_before_it_exists() -> None:
     names: set[str] = set()
     for text in statements():
         match = re.match(
-            r"(CREATE|INSERT|DROP|TRUNCATE) (?:TABLE|VIEW|MATERIALIZED VIEW|INTO) (\w+)", text
+            r"(CREATE|INSERT|DROP|TRUNCATE|ALTER) (?:TABLE|VIEW|MATERIALIZED VIEW|INTO) (\w+)", text
         )
         assert match, text[:60]
         verb, name = match.groups()
@@ -78,6 +78,12 @@ def test_engine_keeps_its_own_arguments_on_a_cluster() -> None:
     text = "CREATE TABLE t (v Int32) ENGINE = ReplacingMergeTree(v) ORDER BY v"
     assert "ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}" in clustered(text, "c")[0]
     assert "'{replica}', v)" in clustered(text, "c")[0]
+
+
+def test_cluster_alters_what_holds_the_rows() -> None:
+    assert clustered("ALTER TABLE t ADD PROJECTION p (SELECT a)", "c") == [
+        "ALTER TABLE t_local ON CLUSTER 'c' ADD PROJECTION p (SELECT a)"
+    ]
 
 
 def test_views_are_created_everywhere_as_they_are() -> None:
