@@ -20,6 +20,7 @@ from tillstream.cli import (
     plan,
     rebuild,
     replay,
+    report,
     simulate,
     stack,
     stream,
@@ -55,6 +56,7 @@ def _root(
 demo.register(app)
 stack.register(app, provision=warehouse.provision_services)
 watch.register(app)
+report.register(app)
 replay.register(app)
 simulate.register(app)
 tail.register(app)
