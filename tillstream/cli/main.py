@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from tillstream.cli import (
+    access,
     audit,
     bench,
     chaos,
@@ -61,6 +62,7 @@ replay.register(app)
 simulate.register(app)
 tail.register(app)
 warehouse.register(app)
+access.register(app)
 dimensions.register(app)
 learn.register(app)
 plan.register(app)

@@ -15,6 +15,7 @@ _GREY, _DARK = "#e6e8eb", "#3b4148"
 _PIXELS_A_COLUMN = 46
 _PIXELS_A_ROW = 30
 _AXIS_WIDTH = 70
+_FEW_BARS, _WIDEST_BAR = 4, 34
 _PNG_SCALE = 2.0
 # Names of two series or more go into a legend above.
 _LEGEND = alt.Legend(title=None, orient="top", labelColor=_DARK, symbolStrokeWidth=3)
@@ -66,7 +67,9 @@ def _plain(column: pa.ChunkedArray) -> Any:
 
 
 def _axis(unit: Unit) -> alt.Axis:
-    return alt.Axis(title=None, format=_FORMATS.get(unit, ",.0f"), tickCount=5)
+    return alt.Axis(
+        title=None, format=_FORMATS.get(unit, ",.0f"), tickCount=4, labelOverlap="greedy"
+    )
 
 
 def _scale(series: list[str]) -> alt.Scale:
@@ -96,4 +99,6 @@ def _bar(panel: Panel, long: pd.DataFrame, first: str) -> alt.Chart:
     }
     if len(series) > 1:
         encoding["yOffset"] = alt.YOffset("series:N", sort=None)
-    return alt.Chart(long).mark_bar().encode(**encoding)
+    few = long[first].nunique() <= _FEW_BARS
+    chart = alt.Chart(long)
+    return (chart.mark_bar(size=_WIDEST_BAR) if few else chart.mark_bar()).encode(**encoding)

@@ -32,7 +32,7 @@ EXECUTIVE = Dashboard(
         _revenue(
             "Revenue today",
             TODAY,
-            "What was paid on the last day shown, in each store's own time; so far, while it lasts.",
+            "What was paid on the last day shown, in each store's own time.",
         ),
         _revenue("Revenue yesterday", f"{TODAY} - 1", "The day before, all of it."),
         _revenue(
@@ -43,7 +43,8 @@ EXECUTIVE = Dashboard(
         Panel(
             "Shelves with stock",
             "stat",
-            f"SELECT countIf(on_hand > 0) / count() AS availability FROM bi_stock WHERE {IN_REGION}",
+            "SELECT countIf(on_hand > 0) / count() AS availability FROM bi_stock"
+            f" WHERE {IN_REGION}",
             "Share of shelves with stock by their books, now.",
             unit="share",
             steps=((0.0, "bad"), (0.9, "warn"), (0.95, "good")),
@@ -59,8 +60,8 @@ EXECUTIVE = Dashboard(
             " FROM bi_stockouts AS o INNER JOIN bi_risk AS r"
             " ON r.store_id = o.store_id AND r.product_id = o.product_id"
             f" WHERE o.empty_from <= $__toTime_ms AND o.{IN_REGION}",
-            "What empty shelves would have sold in the range: how long each was empty by its books,"
-            " times what it is believed to sell a day. Nights count as much as days.",
+            "How long shelves were empty by their books in the range, times what they are believed"
+            " to sell a day.",
             width=4,
             height=4,
         ),

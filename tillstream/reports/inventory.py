@@ -122,9 +122,9 @@ INVENTORY = Dashboard(
         Panel(
             "Phantom stock: shelves that should have sold",
             "table",
-            "SELECT store_id, product, on_hand, last_sale, expected, exp(-expected) AS by_chance FROM"
-            " (SELECT s.store_id AS store_id, s.product_id AS product_id, s.on_hand AS on_hand,"
-            " l.last_sale AS last_sale, s.daily_units"
+            "SELECT store_id, product, on_hand, last_sale, expected, exp(-expected) AS by_chance"
+            " FROM (SELECT s.store_id AS store_id, s.product_id AS product_id,"
+            " s.on_hand AS on_hand, l.last_sale AS last_sale, s.daily_units"
             " * dateDiff('second', l.last_sale, $__toTime) / 86400 AS expected"
             f" FROM {_SINCE_SALE} WHERE s.on_hand > 0 AND l.last_sale > toDateTime(0)) AS s"
             f" {_WITH_NAME} WHERE expected >= 3 ORDER BY expected DESC LIMIT 25",
@@ -159,8 +159,9 @@ INVENTORY = Dashboard(
             "Where the books were wrong",
             "table",
             "SELECT s.store_id AS store_id, product, corrections, found, missing FROM"
-            " (SELECT store_id, product_id, count() AS corrections, sumIf(units, units > 0) AS found,"
-            "  -sumIf(units, units < 0) AS missing FROM bi_stock_movements"
+            " (SELECT store_id, product_id, count() AS corrections,"
+            "  sumIf(units, units > 0) AS found, -sumIf(units, units < 0) AS missing"
+            "  FROM bi_stock_movements"
             f"  WHERE $__dateFilter(date) AND reason IN ('count', 'adjustment') AND units != 0"
             f"  AND {_HERE} GROUP BY store_id, product_id"
             "  ORDER BY found + missing DESC LIMIT 25) AS s"

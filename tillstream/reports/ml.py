@@ -3,6 +3,7 @@
 from tillstream.reports.panel import IN_REGION, REGION, Dashboard, Panel, complete_until
 
 _OUTCOMES = f"bi_risk_outcomes WHERE as_of BETWEEN $__fromTime_ms AND $__toTime_ms AND {IN_REGION}"
+_BAND = "concat(toString(band * 10), ' to ', toString(band * 10 + 10), ' %')"
 _DEMAND = f"bi_demand_outcomes WHERE $__dateFilter(date) AND {IN_REGION}"
 
 
@@ -71,13 +72,13 @@ ML = Dashboard(
         Panel(
             "Calibration of the risk",
             "bar",
-            "SELECT concat(toString(band * 10), ' to ', toString(band * 10 + 10), ' %') AS predicted,"
+            f"SELECT {_BAND} AS predicted,"
             " avg(risk) AS said, avg(went_empty) AS came FROM (SELECT risk, went_empty,"
             f" least(9, toInt32(floor(risk * 10))) AS band FROM {_OUTCOMES})"
             " GROUP BY band ORDER BY band",
             "Scores by what they said, and the share of shelves that then emptied. Well calibrated,"
-            " both are equal. The live score leaves open orders out, so shelves that a delivery under"
-            " way will fill look riskier than they are.",
+            " both are equal. The live score leaves open orders out, so shelves that a delivery"
+            " under way will fill look riskier than they are.",
             unit="share",
             width=14,
             height=9,
@@ -85,7 +86,7 @@ ML = Dashboard(
         Panel(
             "Scores in each band",
             "bar",
-            "SELECT concat(toString(band * 10), ' to ', toString(band * 10 + 10), ' %') AS predicted,"
+            f"SELECT {_BAND} AS predicted,"
             f" count() AS scores FROM (SELECT least(9, toInt32(floor(risk * 10))) AS band"
             f" FROM {_OUTCOMES}) GROUP BY band ORDER BY band",
             "How much each pair beside it rests on.",

@@ -46,7 +46,7 @@ def _cells(report: Answered) -> Iterator[dict[str, Any]]:
 def _content(panel: Panel, rows: pa.Table) -> dict[str, Any]:
     if panel.kind == "table":
         columns = [
-            {"name": name.replace("_", " "), "is_text": panel.unit_of(name) in ("text", "moment")}
+            {"name": name.replace("_", " "), "is_text": panel.unit_of(name) == "text"}
             for name in rows.column_names
         ]
         units = [panel.unit_of(name) for name in rows.column_names]

@@ -12,7 +12,8 @@ PIPELINE = Dashboard(
         Panel(
             "Behind the end of the range",
             "stat",
-            "SELECT dateDiff('second', min(complete_until), $__toTime) AS seconds FROM bi_freshness",
+            "SELECT dateDiff('second', min(complete_until), $__toTime) AS seconds"
+            " FROM bi_freshness",
             "How long before the end of the range the data is complete; at night longer, when"
             " stores are closed.",
             unit="seconds",

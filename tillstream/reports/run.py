@@ -41,9 +41,20 @@ def answer(
     those there are, ServiceError when the warehouse fails."""
     values = _values(client, dashboard, span, chosen)
     answers = tuple(
-        (panel, select(client, expand(panel.sql, span, values))) for panel in dashboard.panels
+        (panel, _moments(panel, select(client, expand(panel.sql, span, values))))
+        for panel in dashboard.panels
     )
     return Answered(dashboard, span, values, answers)
+
+
+def _moments(panel: Panel, rows: pa.Table) -> pa.Table:
+    """The engine's Arrow has whole seconds as numbers: those that are moments become such."""
+    for at, field in enumerate(rows.schema):
+        is_moment = field.name == "time" or panel.unit_of(field.name) == "moment"
+        if is_moment and pa.types.is_unsigned_integer(field.type):
+            moments = rows[field.name].cast(pa.int64()).cast(pa.timestamp("s", tz="UTC"))
+            rows = rows.set_column(at, field.name, moments)
+    return rows
 
 
 def _values(
@@ -59,14 +70,12 @@ def _values(
                 hint=f"it can by: {has}",
             )
     for variable in dashboard.variables:
-        wanted = chosen.get(variable.name)
-        if wanted is None and variable.has_all:
+        if variable.name not in chosen and variable.has_all:
             values[variable.name] = ALL
             continue
         rows = select(client, expand(variable.sql, span, values))
         there = rows.column(0).to_pylist()
-        if wanted is None and there:
-            wanted = there[0]
+        wanted = chosen.get(variable.name, there[0] if there else "")
         if wanted not in there:
             some = ", ".join(there[:5]) + (", …" if len(there) > 5 else "")
             raise ConfigError(

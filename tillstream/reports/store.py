@@ -36,7 +36,8 @@ STORE_MANAGER = Dashboard(
         Panel(
             "Shelves about to empty",
             "stat",
-            f"SELECT count() AS shelves FROM bi_risk WHERE risk >= 0.6 AND on_hand > 0 AND {IN_STORE}",
+            "SELECT count() AS shelves FROM bi_risk"
+            f" WHERE risk >= 0.6 AND on_hand > 0 AND {IN_STORE}",
             "Not empty yet, and likely to be before an order placed now arrives.",
             steps=((0.0, "good"), (1.0, "warn")),
             width=5,
@@ -53,7 +54,8 @@ STORE_MANAGER = Dashboard(
         Panel(
             "Revenue today",
             "stat",
-            f"SELECT sum(revenue) AS revenue FROM bi_sales_by_store WHERE date = {TODAY} AND {IN_STORE}",
+            "SELECT sum(revenue) AS revenue FROM bi_sales_by_store"
+            f" WHERE date = {TODAY} AND {IN_STORE}",
             "What was paid on the last day shown, in the store's own time.",
             unit="money",
             width=5,
