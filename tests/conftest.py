@@ -10,4 +10,5 @@ pytest_plugins = [
     "tests.fixtures.spark_cluster",
     "tests.fixtures.warehouse",
     "tests.fixtures.warehouse_secure",
+    "tests.fixtures.small_chain",
 ]

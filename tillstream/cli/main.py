@@ -14,6 +14,7 @@ from tillstream.cli import (
     bench,
     chaos,
     demo,
+    dictionary,
     dimensions,
     evaluate,
     explain,
@@ -63,6 +64,7 @@ simulate.register(app)
 tail.register(app)
 warehouse.register(app)
 access.register(app)
+dictionary.register(app)
 dimensions.register(app)
 learn.register(app)
 plan.register(app)
