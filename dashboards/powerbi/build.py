@@ -1,6 +1,6 @@
-"""Writes the Power BI project's model from docs/dictionary.md: `python dashboards/powerbi/build.py`.
+"""Writes the Power BI project's model: `python dashboards/powerbi/build.py`.
 
-Every query the model sends is text in QUERIES, so that tests can send the same.
+Columns are those of docs/dictionary.md. `query` is what a table sends, so that tests can send it.
 """
 
 import re
@@ -100,8 +100,7 @@ def columns() -> dict[str, list[tuple[str, str, str]]]:
     found = list(_SECTION.finditer(text))
     ends = [one.start() for one in found[1:]] + [len(text)]
     return {
-        one[1]: _COLUMN.findall(text[one.end() : end])
-        for one, end in zip(found, ends, strict=True)
+        one[1]: _COLUMN.findall(text[one.end() : end]) for one, end in zip(found, ends, strict=True)
     }
 
 
@@ -177,7 +176,10 @@ def _expressions() -> str:
         text[-1] += ' [IsParameterQuery=true, Type="Text", IsParameterQueryRequired=true]'
         text += [f"\tlineageTag: {_tag('parameter', name)}", ""]
     for name, day in (("RangeStart", "2026, 1, 1"), ("RangeEnd", "2026, 2, 1")):
-        text += [f"/// Set by incremental refresh", f"expression {name} = #datetime({day}, 0, 0, 0)"]
+        text += [
+            "/// Set by incremental refresh",
+            f"expression {name} = #datetime({day}, 0, 0, 0)",
+        ]
         text[-1] += ' meta [IsParameterQuery=true, Type="DateTime", IsParameterQueryRequired=true]'
         text += [f"\tlineageTag: {_tag('parameter', name)}", ""]
     text += [
