@@ -154,7 +154,7 @@ CREATE VIEW bi_sales
 ) AS
 SELECT date_key AS date, event_time AS sold_at, store_id, product_id, transaction_id,
        quantity AS units, revenue, cost, profit, discount, promotion_id,
-       (SELECT complete_until FROM sales_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM sales_complete_until)) AS complete_until
 FROM fact_sales
 COMMENT 'Sale lines, each counted once. Always ask for a range of dates';
 
@@ -171,7 +171,7 @@ CREATE VIEW bi_sales_by_store
 ) AS
 SELECT date_key AS date, store_id, sum(quantity) AS units, sum(revenue) AS revenue,
        sum(cost) AS cost, sum(profit) AS profit, count() AS lines,
-       (SELECT complete_until FROM sales_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM sales_complete_until)) AS complete_until
 FROM fact_sales
 GROUP BY date_key, store_id
 COMMENT 'Sales by day and store';
@@ -190,7 +190,7 @@ CREATE VIEW bi_sales_by_product
 ) AS
 SELECT date_key AS date, store_id, product_id, sum(quantity) AS units, sum(revenue) AS revenue,
        sum(cost) AS cost, sum(profit) AS profit, count() AS lines,
-       (SELECT complete_until FROM sales_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM sales_complete_until)) AS complete_until
 FROM fact_sales
 GROUP BY date_key, store_id, product_id
 COMMENT 'Sales by day, store and product. Always ask for a range of dates';
@@ -208,7 +208,7 @@ CREATE VIEW bi_sales_by_hour
 ) AS
 SELECT date_key AS date, toStartOfHour(window_start) AS hour, store_id, sum(quantity) AS units,
        sum(revenue) AS revenue, sum(profit) AS profit, count() AS lines,
-       (SELECT complete_until FROM sales_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM sales_complete_until)) AS complete_until
 FROM fact_sales
 GROUP BY date_key, hour, store_id
 COMMENT 'Sales by hour and store. Always ask for a range of dates';
@@ -224,7 +224,7 @@ CREATE VIEW bi_velocity
     complete_until  DateTime64(3, 'UTC') COMMENT 'Everything that arrived before this is in'
 ) AS
 SELECT window_start, store_id, product_id, sum(units) AS units, sum(revenue) AS revenue,
-       sum(lines) AS lines, (SELECT complete_until FROM sales_complete_until) AS complete_until
+       sum(lines) AS lines, assumeNotNull((SELECT complete_until FROM sales_complete_until)) AS complete_until
 FROM velocity_5m_sums
 GROUP BY store_id, product_id, window_start
 COMMENT 'How fast things sell, in windows of five minutes';
@@ -238,7 +238,7 @@ CREATE VIEW bi_stock
     complete_until  DateTime64(3, 'UTC') COMMENT 'Everything that arrived before this is in'
 ) AS
 SELECT store_id, product_id, on_hand, updated_at,
-       (SELECT complete_until FROM movements_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM movements_complete_until)) AS complete_until
 FROM current_stock
 COMMENT 'What is on the shelves now';
 
@@ -264,7 +264,7 @@ CREATE VIEW bi_risk
 SELECT store_id, product_id, risk, on_hand, daily_units, days_of_cover,
        empty_p50_days AS empty_in_days, lead_time_days, reorder_point, safety_stock,
        evidence_units, evidence_days, dispersion, expected_lost_margin, as_of,
-       (SELECT complete_until FROM movements_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM movements_complete_until)) AS complete_until
 FROM stockout_risk FINAL
 COMMENT 'The newest stock-out risk of each shelf, and what drives it';
 
@@ -280,7 +280,7 @@ CREATE VIEW bi_risk_history
     complete_until  DateTime64(3, 'UTC') COMMENT 'Every movement that arrived before this is stored; scoring follows within seconds'
 ) AS
 SELECT as_of, store_id, product_id, risk, on_hand, daily_units, lead_time_days,
-       (SELECT complete_until FROM movements_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM movements_complete_until)) AS complete_until
 FROM stockout_risk_history
 COMMENT 'Every score of the last 90 days';
 
@@ -300,7 +300,7 @@ CREATE VIEW bi_alerts
 ) AS
 SELECT alert_id, store_id, product_id, state, risk, on_hand, expected_lost_margin, explanation,
        opened_at, at AS changed_at,
-       (SELECT complete_until FROM movements_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM movements_complete_until)) AS complete_until
 FROM restock_alerts
 COMMENT 'Restock alerts, each at its newest step';
 
@@ -317,7 +317,7 @@ CREATE VIEW bi_stock_movements
 ) AS
 SELECT date_key AS date, event_time AS moved_at, store_id, product_id, reason,
        quantity_change AS units, quantity_on_hand AS on_hand,
-       (SELECT complete_until FROM movements_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM movements_complete_until)) AS complete_until
 FROM fact_inventory
 COMMENT 'Stock movements, each counted once. Always ask for a range of dates';
 
@@ -330,7 +330,7 @@ CREATE VIEW bi_stockouts
     complete_until  DateTime64(3, 'UTC') COMMENT 'Everything that arrived before this is in'
 ) AS
 SELECT store_id, product_id, empty_from, empty_until,
-       (SELECT complete_until FROM movements_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM movements_complete_until)) AS complete_until
 FROM
 (
     SELECT store_id, product_id, event_time AS empty_from, is_empty,
@@ -353,7 +353,7 @@ CREATE VIEW bi_orders
     complete_until  DateTime64(6, 'UTC') COMMENT 'When the order book was last loaded'
 ) AS
 SELECT order_id, store_id, product_id, units, ordered_at, expected_at,
-       (SELECT max(loaded_at) FROM purchase_orders) AS complete_until
+       assumeNotNull((SELECT max(loaded_at) FROM purchase_orders)) AS complete_until
 FROM purchase_orders FINAL
 COMMENT 'Orders placed with suppliers, as loaded by tillstream dimensions load';
 
@@ -369,7 +369,7 @@ CREATE VIEW bi_price_changes
     complete_until  DateTime64(3, 'UTC') COMMENT 'Everything that arrived at the tills'' feed of sales before this is in; price changes are stored with it'
 ) AS
 SELECT effective_from, effective_to, store_id, product_id, old_price, new_price, reason,
-       (SELECT complete_until FROM sales_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM sales_complete_until)) AS complete_until
 FROM price_changes
 COMMENT 'Price changes, each counted once';
 
@@ -385,7 +385,7 @@ CREATE VIEW bi_anomalies
     complete_until  DateTime64(3, 'UTC') COMMENT 'Every sale that arrived before this was looked at'
 ) AS
 SELECT event_time, kind, store_id, product_id, value, expected, detail,
-       (SELECT complete_until FROM sales_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM sales_complete_until)) AS complete_until
 FROM anomalies FINAL
 COMMENT 'Sales that are unusual for their product; they count all the same';
 
@@ -399,7 +399,7 @@ CREATE VIEW bi_rejects
     complete_until  DateTime64(3, 'UTC') COMMENT 'Everything that arrived at the feed of sales before this is in'
 ) AS
 SELECT hour, outcome, topic, reason, count() AS records,
-       (SELECT complete_until FROM sales_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM sales_complete_until)) AS complete_until
 FROM
 (
     SELECT toStartOfHour(arrival) AS hour, 'duplicate' AS outcome, topic, '' AS reason FROM duplicates
@@ -433,7 +433,7 @@ CREATE VIEW bi_risk_outcomes
 SELECT h.as_of AS as_of, h.store_id AS store_id, h.product_id AS product_id, any(h.risk) AS risk,
        countIf(t.event_time > h.as_of
                AND t.event_time <= h.as_of + toIntervalSecond(toInt64(h.lead_time_days * 86400))) > 0 AS went_empty,
-       (SELECT complete_until FROM movements_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM movements_complete_until)) AS complete_until
 FROM
 (
     SELECT as_of, toString(store_id) AS store_id, product_id, risk, lead_time_days
@@ -459,7 +459,7 @@ CREATE VIEW bi_demand_outcomes
 ) AS
 SELECT s.date AS date, s.store_id AS store_id, s.product_id AS product_id, s.daily_units AS predicted,
        coalesce(d.units, 0) AS sold,
-       (SELECT complete_until FROM sales_complete_until) AS complete_until
+       assumeNotNull((SELECT complete_until FROM sales_complete_until)) AS complete_until
 FROM
 (
     SELECT toDate(as_of) + day AS date, toString(store_id) AS store_id, product_id,
