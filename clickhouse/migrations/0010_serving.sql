@@ -3,8 +3,8 @@
 -- stream reads now, the one that is furthest behind.
 -- Rollups of the nights and forecasts join here as views of their own (bi_daily_*, bi_forecast*).
 
--- Days of a store are asked for by everybody. As a projection they are part of the facts' own
--- parts: always equal to them, and nothing to repair.
+-- Days of a store, and of a product, are asked for by everybody. As projections they are part of
+-- the facts' own parts: always equal to them, and nothing to repair.
 ALTER TABLE fact_sales ADD PROJECTION store_days
 (
     SELECT date_key, store_id, topic_id, partition,
@@ -13,6 +13,15 @@ ALTER TABLE fact_sales ADD PROJECTION store_days
 );
 
 ALTER TABLE fact_sales MATERIALIZE PROJECTION store_days;
+
+ALTER TABLE fact_sales ADD PROJECTION product_days
+(
+    SELECT date_key, product_id,
+           sum(quantity), sum(revenue), sum(cost), sum(profit), count()
+    GROUP BY date_key, product_id
+);
+
+ALTER TABLE fact_sales MATERIALIZE PROJECTION product_days;
 
 -- Who may see which stores: of a server's row policies, and of Power BI's roles.
 CREATE TABLE store_access

@@ -189,6 +189,16 @@ def test_days_of_stores_come_from_the_projection(client: Client) -> None:
     assert any("store_days" in row[0] for row in plan)
 
 
+def test_days_of_products_come_from_a_projection_too(client: Client) -> None:
+    dashboard, panel = panel_of("Top movers")
+    sql = expand(panel.sql, span_of(dashboard), chosen_in(dashboard))
+    plan = client.query(f"EXPLAIN projections = 1 {sql}").result_rows
+    assert any("product_days" in row[0] for row in plan)
+    in_region = expand(panel.sql, span_of(dashboard), chosen_in(dashboard, region="Mountain"))
+    plan = client.query(f"EXPLAIN projections = 1 {in_region}").result_rows
+    assert not any("product_days" in row[0] for row in plan)
+
+
 def test_complete_until_is_the_partition_that_is_furthest_behind(client: Client) -> None:
     newest = client.query(
         "SELECT max(arrival) FROM fact_sales WHERE date_key >= '2026-03-08' GROUP BY partition"

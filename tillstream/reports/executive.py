@@ -7,6 +7,7 @@ from tillstream.reports.panel import (
     Dashboard,
     Panel,
     complete_until,
+    in_region,
 )
 
 
@@ -59,7 +60,7 @@ EXECUTIVE = Dashboard(
             " least(ifNull(o.empty_until, $__toTime_ms), $__toTime_ms)) / 86400)) AS lost"
             " FROM bi_stockouts AS o INNER JOIN bi_risk AS r"
             " ON r.store_id = o.store_id AND r.product_id = o.product_id"
-            f" WHERE o.empty_from <= $__toTime_ms AND o.{IN_REGION}",
+            f" WHERE o.empty_from <= $__toTime_ms AND {in_region('o.store_id')}",
             "How long shelves were empty by their books in the range, times what they are believed"
             " to sell a day.",
             width=4,
@@ -81,7 +82,7 @@ EXECUTIVE = Dashboard(
             "bar",
             "SELECT region, sum(revenue) AS revenue FROM bi_sales_by_store AS s"
             " INNER JOIN bi_stores AS d ON d.store_id = s.store_id"
-            f" WHERE $__dateFilter(date) AND s.{IN_REGION}"
+            f" WHERE $__dateFilter(date) AND {in_region('s.store_id')}"
             " GROUP BY region ORDER BY revenue DESC",
             "Of the days in the range.",
             unit="money",
@@ -101,7 +102,7 @@ EXECUTIVE = Dashboard(
             "Revenue by category",
             "bar",
             "SELECT category, sum(revenue) AS revenue FROM"
-            " (SELECT product_id, sum(revenue) AS revenue FROM bi_sales_by_product"
+            " (SELECT product_id, sum(revenue) AS revenue FROM bi_sales"
             f"  WHERE date = {TODAY} AND {IN_REGION} GROUP BY product_id) AS s"
             " INNER JOIN bi_products AS p ON p.product_id = s.product_id"
             " GROUP BY category ORDER BY revenue DESC LIMIT 12",
@@ -115,7 +116,9 @@ EXECUTIVE = Dashboard(
             "SELECT product, sold, usual, sold - usual AS change, paid AS revenue FROM"
             f" (SELECT product_id, sumIf(units, date = {TODAY}) AS sold,"
             f"  sumIf(units, date < {TODAY}) / 7 AS usual, sumIf(revenue, date = {TODAY}) AS paid"
-            f"  FROM bi_sales_by_product WHERE date BETWEEN {TODAY} - 7 AND {TODAY} AND {IN_REGION}"
+            "  FROM (SELECT date, product_id, sum(units) AS units, sum(revenue) AS revenue"
+            f"   FROM bi_sales WHERE date BETWEEN {TODAY} - 7 AND {TODAY} AND {IN_REGION}"
+            "   GROUP BY date, product_id)"
             "  GROUP BY product_id ORDER BY abs(sold - usual) DESC LIMIT 15) AS s"
             " INNER JOIN bi_products AS p ON p.product_id = s.product_id"
             " ORDER BY abs(change) DESC",
@@ -128,7 +131,7 @@ EXECUTIVE = Dashboard(
             "SELECT region, countIf(on_hand <= 0) AS empty, count() AS shelves,"
             " empty / shelves AS share FROM bi_stock AS s"
             " INNER JOIN bi_stores AS d ON d.store_id = s.store_id"
-            f" WHERE s.{IN_REGION} GROUP BY region ORDER BY share DESC",
+            f" WHERE {in_region('s.store_id')} GROUP BY region ORDER BY share DESC",
             "By their books, now.",
             units={"share": "share", "region": "text"},
         ),

@@ -151,7 +151,7 @@ INVENTORY = Dashboard(
         Panel(
             "Units sold by day",
             "line",
-            "SELECT toDateTime(date, 'UTC') AS time, sum(units) AS units FROM bi_sales_by_product"
+            "SELECT toDateTime(date, 'UTC') AS time, sum(units) AS units FROM bi_sales"
             f" WHERE $__dateFilter(date) AND {_HERE} GROUP BY date ORDER BY date",
             "Of what is chosen above.",
         ),

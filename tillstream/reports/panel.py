@@ -86,10 +86,19 @@ PRODUCT = Variable(
     " ORDER BY product_id LIMIT 1000",
 )
 
-IN_REGION = f"store_id IN (SELECT store_id FROM bi_stores WHERE {matches('region', 'region')})"
+
+def in_region(store_id: str = "store_id") -> str:
+    """SQL: the store is in the chosen region. Where all are chosen nothing is looked up, and no
+    store is asked for, which lets sums kept without stores answer."""
+    stores = f"SELECT store_id FROM bi_stores WHERE region = {value('region')}"
+    return f"({value('region')} = '{ALL}' OR {store_id} IN ({stores}))"
+
+
+IN_REGION = in_region()
 IN_STORE = f"store_id = {value('store')}"
 IN_CATEGORY = (
-    f"product_id IN (SELECT product_id FROM bi_products WHERE {matches('category', 'category')})"
+    f"({value('category')} = '{ALL}' OR product_id IN"
+    f" (SELECT product_id FROM bi_products WHERE category = {value('category')}))"
 )
 IN_PRODUCT = matches("product", "product_id")
 # Days are those of the range's end, so that a past moment can be looked at like the present.
