@@ -77,8 +77,10 @@ def clustered(statement: str, cluster: str) -> list[str]:
         return [*([] if verb == "TRUNCATE" else [f"{statement} {spread}"]), *local_too]
     if altered := _ALTER.match(statement):
         changes = statement[altered.end() :]
-        # Below first: the table that spans them may only have columns that they have.
-        return [f"ALTER TABLE {altered[1]}{part} {spread}{changes}" for part in ("_local", "")]
+        # Below first: the table that spans them may only have columns that they have. It has no
+        # data, and so no projections.
+        tables = ("_local",) if " PROJECTION " in changes else ("_local", "")
+        return [f"ALTER TABLE {altered[1]}{part} {spread}{changes}" for part in tables]
     if feed := _FEED.match(statement):
         # From local table to local table: part of the same insert, under the same token.
         head = f"CREATE MATERIALIZED VIEW {feed[1]} {spread} TO {feed[2]}_local AS"
@@ -173,6 +175,7 @@ def _apply(client: Client, migration: Migration, cluster: str | None) -> None:
                 r"^CREATE (TABLE|VIEW|MATERIALIZED VIEW) ", r"CREATE \1 IF NOT EXISTS ", text
             )
             text = re.sub(r"^DROP (TABLE|VIEW) ", r"DROP \1 IF EXISTS ", text)
+            text = text.replace(" ADD PROJECTION ", " ADD PROJECTION IF NOT EXISTS ", 1)
             try:
                 client.command(text)
             except ClickHouseError as exc:

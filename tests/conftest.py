@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.fixtures.nights",
     # Last: it uses the others.
     "tests.fixtures.console",
+    "tests.fixtures.small_chain",
 ]
 
 # Whole platforms first, and the quick files last: then both workers end at about the same time.

@@ -88,6 +88,12 @@ def test_engine_keeps_its_own_arguments_on_a_cluster() -> None:
     assert "'{replica}', v)" in clustered(text, "c")[0]
 
 
+def test_cluster_alters_what_holds_the_rows() -> None:
+    assert clustered("ALTER TABLE t ADD PROJECTION p (SELECT a)", "c") == [
+        "ALTER TABLE t_local ON CLUSTER 'c' ADD PROJECTION p (SELECT a)"
+    ]
+
+
 def test_views_are_created_everywhere_as_they_are() -> None:
     view = "CREATE VIEW v AS SELECT 1"
     assert clustered(view, "c") == ["CREATE VIEW v ON CLUSTER 'c' AS SELECT 1"]

@@ -137,6 +137,7 @@ def measure_queries(
     stream_rate: float,
     warmup_s: float,
     seconds: float,
+    panels: tuple[Panel, ...] = PANELS,
     on_phase: Callable[[Phase], None] = lambda _: None,
 ) -> QueryRun:
     """Fill the warehouse, start the stream under load, then let the users look. Raises
@@ -167,7 +168,11 @@ def measure_queries(
 
         answers = asyncio.run(
             look_at_dashboards(
-                loaded.settings.warehouse, users=users, seconds=seconds, on_tick=tick
+                loaded.settings.warehouse,
+                users=users,
+                seconds=seconds,
+                on_tick=tick,
+                panels=panels,
             )
         )
         usage, peak_mib = loaded.sampler.usage(), loaded.sampler.peak_mib()

@@ -1,4 +1,5 @@
-"""What a person's dashboard asks for: ten panels of a head office, a store manager, an analyst.
+"""What people ask of the tables themselves: ten questions of a head office, a store manager, an
+analyst. Those of the dashboards are in tillstream/reports/load.py.
 
 `{store}` and `{product}` are filled in for each user; times are UTC.
 """

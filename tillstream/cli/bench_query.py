@@ -30,10 +30,13 @@ def query(
     stream_rate: Annotated[
         float, typer.Option(help="Events a second that the stream takes meanwhile.", min=100)
     ] = 2_000,
+    tables: Annotated[
+        bool, typer.Option("--tables", help="Ask the tables instead of the bi_* views.")
+    ] = False,
     runs: Runs = 3,
     as_json: Json = False,
 ) -> None:
-    """Measure ten dashboard panels, each refreshed once a minute by every user.
+    """Measure ten panels of the dashboards, each refreshed once a minute by every user.
 
     The past is made by the engine itself, in the tables that the stream fills. The panels are those
     of a head office, a store manager and an analyst; each user has a store of their own and asks
@@ -41,6 +44,11 @@ def query(
     when one does not count.
     """
     from tillstream.bench.dashboards import measure_queries
+    from tillstream.bench.panels import PANELS
+    from tillstream.clock import SystemClock
+    from tillstream.reports.load import load_panels
+
+    panels = PANELS if tables else load_panels(SystemClock().now_ms())
 
     measure_runs(
         ctx.obj,
@@ -52,6 +60,7 @@ def query(
             stream_rate=stream_rate,
             warmup_s=warmup,
             seconds=seconds,
+            panels=panels,
             on_phase=on_phase,
         ),
         runs=runs,

@@ -11,11 +11,13 @@ from rich.markup import escape
 from tillstream.cli import (
     alerts,
     airflow,
+    access,
     audit,
     bench,
     chaos,
     customer,
     demo,
+    dictionary,
     dimensions,
     evaluate,
     explain,
@@ -27,6 +29,7 @@ from tillstream.cli import (
     plan,
     rebuild,
     replay,
+    report,
     simulate,
     stack,
     stream,
@@ -64,10 +67,13 @@ demo.register(app)
 stack.register(app, provision=warehouse.provision_services)
 watch.register(app)
 alerts.register(app)
+report.register(app)
 replay.register(app)
 simulate.register(app)
 tail.register(app)
 warehouse.register(app)
+access.register(app)
+dictionary.register(app)
 dimensions.register(app)
 learn.register(app)
 plan.register(app)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -61,10 +62,17 @@ def start_warehouse(settings: Settings) -> process.Managed:
     argv += ["--port", str(warehouse.port), "--user", warehouse.user]
     argv += ["--password-file", str(password)]
     argv += ["--memory-mb", str(warehouse.memory_mb)]
+    argv += ["--guests", str(guests_file(settings))]
+    argv += ["--audit", str(settings.home / "logs" / "guests.jsonl")]
     endpoint = f"{LOOPBACK}:{warehouse.port}"
     managed = process.start(Part.WAREHOUSE, argv, home=settings.home, endpoint=endpoint)
     announce(settings.home, Endpoint(Part.WAREHOUSE, endpoint, managed.pid))
     return managed
+
+
+def guests_file(settings: Settings) -> Path:
+    """Who may ask the local warehouse for some stores' figures: `tillstream access`."""
+    return settings.home / "guests.json"
 
 
 def start_stream(settings: Settings) -> process.Managed:

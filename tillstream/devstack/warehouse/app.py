@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +26,7 @@ from tillstream.devstack.warehouse.answer import (
 )
 from tillstream.devstack.warehouse.engine import Engine
 from tillstream.devstack.warehouse.errors import QueryError, binding_error
+from tillstream.devstack.warehouse.guests import Guest, Guests
 from tillstream.devstack.warehouse.query import Beginning, Query
 from tillstream.devstack.warehouse.request import Credentials, QueryRequest, build_request
 from tillstream.devstack.warehouse.response import answer_headers, identity_headers
@@ -36,7 +38,8 @@ _READ_INLINE_BYTES = 1 << 16
 
 
 class Interface:
-    """Serves one engine to one user. Queries run in `workers`, never on the event loop."""
+    """Serves one engine to one user, who may do anything, and to guests, who may ask for named
+    queries. Queries run in `workers`, never on the event loop."""
 
     def __init__(
         self,
@@ -45,11 +48,13 @@ class Interface:
         credentials: Credentials,
         workers: ThreadPoolExecutor,
         admission: Admission,
+        guests: Guests | None = None,
     ) -> None:
         self._engine = engine
         self._credentials = credentials
         self._workers = workers
         self._admission = admission
+        self._guests = guests or Guests(None)
 
     def app(self) -> Starlette:
         methods = ["GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"]
@@ -67,24 +72,34 @@ class Interface:
         if request.method in ("GET", "HEAD") and not params.get("query"):
             return await (_ok(request) if request.url.path == "/" else _no_handle(request))
         query_id = params["query_id"] = params.get("query_id") or str(uuid.uuid4())
+        guest: Guest | None = None
+        began = time.monotonic()
         try:
-            self._credentials.check(request.headers, params)
+            guest = self._guests.find(request.headers, params)
+            if guest is None:
+                self._credentials.check(request.headers, params)
             if request.method not in ("GET", "HEAD", "POST"):
                 return PlainTextResponse("Method not allowed\n", 405)
             self._admission.enter(query_id)
         except QueryError as exc:
             return self._refusal(exc, query_id)
         flows: ASGIApp | None = None
+        asked = params.get("query", "")
+        code = 0
         try:
-            answer = await self._serve(request, params)
+            if guest is not None:
+                params = guest.request(request.headers, params, self._guests.database)
+            answer = await self._serve(request, params, reads_body=guest is None)
             flows = answer if isinstance(answer, Flow) else None
         except QueryError as exc:
-            answer = self._refusal(exc, query_id)
+            answer, code = self._refusal(exc, query_id), exc.code
         except ClientDisconnect:
             answer = PlainTextResponse("the client left", 499)
         finally:
             if flows is None:
                 self._admission.leave(query_id)
+            if guest is not None:
+                self._guests.note(guest, query=asked, code=code, began=began)
         return answer
 
     def _refusal(self, exc: QueryError, query_id: str) -> Response:
@@ -94,11 +109,15 @@ class Interface:
             headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'
         return PlainTextResponse(exc.body(self._engine.version), exc.status, headers)
 
-    async def _serve(self, request: Request, params: dict[str, str]) -> ASGIApp:
+    async def _serve(
+        self, request: Request, params: dict[str, str], *, reads_body: bool
+    ) -> ASGIApp:
         with tempfile.SpooledTemporaryFile(
             max_size=_SPOOL_ABOVE_BYTES, dir=str(self._engine.spool)
         ) as spool:
-            parsed = await self._read(request, params, cast(IO[bytes], spool))
+            parsed = await self._read(
+                request, params, cast(IO[bytes], spool), reads_body=reads_body
+            )
             # A reader that says it matters takes turns with the writes.
             urgent = not parsed.statement.returns_rows or parsed.settings.get("priority") == "1"
             encoder = Encoder(parsed)
@@ -118,10 +137,12 @@ class Interface:
                             await asyncio.shield(query.work)
 
     async def _read(
-        self, request: Request, params: dict[str, str], spool: IO[bytes]
+        self, request: Request, params: dict[str, str], spool: IO[bytes], *, reads_body: bool
     ) -> QueryRequest:
         files: dict[str, bytes] = {}
-        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        if not reads_body:
+            pass
+        elif request.headers.get("content-type", "").startswith("multipart/form-data"):
             await _read_form(request, params, files)
         else:
             async for chunk in request.stream():

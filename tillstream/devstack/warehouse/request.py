@@ -115,7 +115,7 @@ class Credentials:
 
     def check(self, headers: Mapping[str, str], params: Mapping[str, str]) -> None:
         """Raise QueryError 516 unless the request carries this user and password."""
-        user, password = _given_credentials(headers, params)
+        user, password = given_credentials(headers, params)
         right = hmac.compare_digest(user.encode(), self.user.encode())
         right &= hmac.compare_digest(password.encode(), self.password.encode())
         if not right:
@@ -126,7 +126,8 @@ class Credentials:
             )
 
 
-def _given_credentials(headers: Mapping[str, str], params: Mapping[str, str]) -> tuple[str, str]:
+def given_credentials(headers: Mapping[str, str], params: Mapping[str, str]) -> tuple[str, str]:
+    """User and password of a request. Raises QueryError 516 for a header that is none."""
     if "x-clickhouse-user" in headers or "x-clickhouse-key" in headers:
         return headers.get("x-clickhouse-user", "default"), headers.get("x-clickhouse-key", "")
     scheme, _, token = headers.get("authorization", "").partition(" ")

@@ -1,8 +1,9 @@
 """The embedded warehouse as a process: `python -m tillstream.devstack.warehouse.server`.
 
-It serves the ClickHouse engine over ClickHouse's HTTP interface to one user on one data folder.
-That user can do what the process's own account can (the engine's `file` function reads any file
-the account can read), so it listens on loopback unless told otherwise.
+It serves the ClickHouse engine over ClickHouse's HTTP interface to one user on one data folder,
+and named queries to guests (`tillstream.devstack.warehouse.guests`). The user can do what the
+process's own account can (the engine's `file` function reads any file the account can read), so it
+listens on loopback unless told otherwise.
 """
 
 import argparse
@@ -39,6 +40,8 @@ def serve(
     max_queries: int,
     certificate: Path | None = None,
     key: Path | None = None,
+    guests: Path | None = None,
+    audit: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Running queries get 5 s to finish, then are cancelled.
 
@@ -52,6 +55,7 @@ def serve(
     from tillstream.devstack.warehouse.answer import HideCuts
     from tillstream.devstack.warehouse.app import Interface
     from tillstream.devstack.warehouse.engine import Engine
+    from tillstream.devstack.warehouse.guests import Guests
     from tillstream.devstack.warehouse.request import Credentials
     from tillstream.telemetry.front import FrontMetrics, Observed
 
@@ -71,6 +75,7 @@ def serve(
         admission=Admission(
             reads_at_once=concurrent_reads, writes_at_once=_WRITES_AT_ONCE, at_most=max_queries
         ),
+        guests=Guests(guests, audit),
     )
     logging.getLogger("uvicorn.error").addFilter(HideCuts())
 
@@ -154,6 +159,8 @@ def main() -> int:
     )
     parser.add_argument("--tls-certificate", type=Path, help="PEM file; serve HTTPS with it")
     parser.add_argument("--tls-key", type=Path, help="PEM file of the certificate's private key")
+    parser.add_argument("--guests", type=Path, help="file of `tillstream access`")
+    parser.add_argument("--audit", type=Path, help="file to write down what guests ask")
     args = parser.parse_args()
     try:
         serve(
@@ -167,6 +174,8 @@ def main() -> int:
             max_queries=args.max_queries,
             certificate=args.tls_certificate,
             key=args.tls_key,
+            guests=args.guests,
+            audit=args.audit,
         )
     except TillstreamError as exc:
         print(f"error: {exc}", file=sys.stderr)
