@@ -20,7 +20,8 @@ from streaming.enrich import Dimensions
 from streaming.lane import Lane
 from streaming.rows import LIVE, commit_rows
 from streaming.schemas import MONEY
-from streaming.scoring import DOUBTS, Scorer
+from streaming.score_rows import DOUBTS
+from streaming.scoring import Scorer
 from streaming.sinks import Follower
 from streaming.stock import Touched
 from tillstream.clock import Clock, SystemClock

@@ -216,8 +216,8 @@ def test_shelves_that_only_time_has_changed_are_scored_again(
 def test_variance_is_right_whatever_order_reports_come_in(
     client: Client, sink: WarehouseSink
 ) -> None:
-    """Counted 10 at first, sold to 8, sold to 7, counted 5 the next day; then a report is missing, and one day ends
-    below nothing."""
+    """Counted 10 at first, sold to 8, sold to 7, counted 5 the next day; then a report is missing,
+    and one day ends below nothing."""
 
     def report(
         sequence: int, change: int, left: int, at: Any, kind: str = "sale"
