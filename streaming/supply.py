@@ -156,30 +156,31 @@ class CurrentSupply:
     def refresh(self, *, as_of_ms: int, since_ms: int) -> Reference:
         """What is known by now; evidence of demand begins at `since_ms`."""
         now_s = time.monotonic()
-        if self._reference is None:
-            self.deliveries = MomentLog(
-                Moments.of_table(
-                    live_inputs.deliveries(self._client, as_of_ms=as_of_ms, kept_ms=_KEPT_MS)
-                )
-            )
-            self.turns = MomentLog(
-                Moments.of_table(live_inputs.turns(self._client, since_ms=since_ms))
-            )
-        if self._reference is None or now_s - self._looked_at > _LOOK_AGAIN_S:
+        known = self._reference
+        if known is None or now_s - self._looked_at > _LOOK_AGAIN_S:
             # Orders and trucks are read for a day at a time.
             version = (*live_inputs.version(self._client), as_of_ms // DAY_MS)
-            if self._reference is None or version != self._version:
-                self._reference = Reference.load(self._client, as_of_ms)
-                self._version = version
-                self._settled_at = float("-inf")
+            if known is None or version != self._version:
+                known, self._version = self._load(as_of_ms, since_ms), version
             self._looked_at = now_s
         if now_s - self._settled_at > _SETTLE_S:
-            longest = int(self._reference.products.life_days.max()) + 1
+            longest = int(known.products.life_days.max()) + 1
             self.deliveries.settle(since_ms=as_of_ms - max(_KEPT_MS, longest * DAY_MS))
             self.turns.settle(since_ms=since_ms)
-            self._held_ms = self._held_up(self._reference, as_of_ms)
+            self._held_ms = self._held_up(known, as_of_ms)
             self.promotions = Promotions.load(self._client, as_of_ms)
             self._settled_at = now_s
+        return known
+
+    def _load(self, as_of_ms: int, since_ms: int) -> Reference:
+        """Everything anew. What batches have brought is in the tables by then: facts are stored
+        before anybody hears of them."""
+        self._reference = Reference.load(self._client, as_of_ms)
+        came = live_inputs.deliveries(self._client, as_of_ms=as_of_ms, kept_ms=_KEPT_MS)
+        self.deliveries = MomentLog(Moments.of_table(came))
+        turns = live_inputs.turns(self._client, since_ms=since_ms)
+        self.turns = MomentLog(Moments.of_table(turns))
+        self._settled_at = float("-inf")
         return self._reference
 
     @property

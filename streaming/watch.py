@@ -20,7 +20,8 @@ from streaming.enrich import Dimensions
 from streaming.grouping import grouped
 from streaming.lane import Lane
 from streaming.rows import LIVE, commit_rows
-from streaming.scoring import DOUBTS, Scorer
+from streaming.score_rows import DOUBTS
+from streaming.scoring import Scorer
 from streaming.sinks import Follower
 from streaming.standing import Standings
 from streaming.stock import Touched
@@ -30,6 +31,10 @@ from tillstream.settings import RiskSettings
 
 WATCH = "watch"
 _AT_MOST_EVERY_S = 0.5
+# So many shelves at once say that the stream is catching up. Then a fifth of the time is enough:
+# facts go first, and a shelf that is touched again meanwhile is scored once.
+_CATCHING_UP = 20_000
+_SHARE_OF_TIME = 0.2
 _DAY_MS = 86_400_000
 # Events this close to the wall clock are happening now, not being replayed.
 _LIVE_WITHIN_MS = 10 * 60 * 1000
@@ -68,7 +73,8 @@ class StockWatch(Follower):
         self._clock = clock or SystemClock()
         self._lane = Lane[bool]("watch", lambda _: self._work_at_leisure()) if background else None
         self._guard = threading.Lock()
-        self._worked_at = float("-inf")
+        self._rest_until = float("-inf")
+        self._hurry = threading.Event()
         self._pending: Touched | None = None
         self._dimensions = Dimensions.empty()
         self._stream_time_ms = 0
@@ -119,11 +125,14 @@ class StockWatch(Follower):
     def settle(self) -> None:
         """Wait until all that was seen is scored. Raises what went wrong."""
         if self._lane:
+            self._hurry.set()
             self._lane.poke(True)
             self._lane.settle()
+            self._hurry.clear()
 
     def close(self) -> None:
         if self._lane:
+            self._hurry.set()
             self._lane.close()
 
     def _left_behind(self) -> Touched | None:
@@ -145,11 +154,13 @@ class StockWatch(Follower):
 
     def _work_at_leisure(self) -> None:
         """Scoring more often than this would cost the facts more than it gives the risk."""
-        time.sleep(max(0.0, self._worked_at + _AT_MOST_EVERY_S - time.monotonic()))
-        self._worked_at = time.monotonic()
-        self._work()
+        self._hurry.wait(max(0.0, self._rest_until - time.monotonic()))
+        began = time.monotonic()
+        shelves = self._work()
+        self._rest_until = began + pause_s(time.monotonic() - began, shelves=shelves)
 
-    def _work(self) -> None:
+    def _work(self) -> int:
+        """Score what was touched. Returns how many shelves."""
         with self._guard:
             touched, self._pending = self._pending, None
             dimensions = self._dimensions
@@ -164,6 +175,7 @@ class StockWatch(Follower):
         if touched:
             rows = commit_rows(WATCH, list(touched.cuts.values()), batch_id=-1)
             insert(self._client, "stream_commits", rows)
+        return touched.items.num_rows if touched else 0
 
     def _refresh(
         self, items: pa.Table, dimensions: Dimensions, touched: Touched | None = None
@@ -270,6 +282,11 @@ class StockWatch(Follower):
         self._publisher.flush()
         insert(self._client, "restock_alerts_published", published_rows(places))
         self._unsent.clear()
+
+
+def pause_s(took_s: float, *, shelves: int) -> float:
+    """From the beginning of one scoring, which `took_s`, to that of the next."""
+    return max(_AT_MOST_EVERY_S, took_s / _SHARE_OF_TIME if shelves >= _CATCHING_UP else 0.0)
 
 
 def _confidence(scored: pa.Table) -> dict[str, int]:

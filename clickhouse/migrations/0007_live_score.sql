@@ -78,7 +78,8 @@ ORDER BY (as_of, store_id, product_id);
 
 -- By store, product and local day, from all movements in the order of the till: whatever order they
 -- came in, and however late. `variance_units` is recorded less replayed stock: how far reports lie
--- from the report before them and their own movement.
+-- from the report before them and their own movement. A first report says what the books hold, not
+-- what was found.
 CREATE VIEW stock_variance_daily AS
 SELECT store_id, product_id, date_key,
        argMax(quantity_on_hand, place) AS closing_on_hand,
@@ -86,13 +87,14 @@ SELECT store_id, product_id, date_key,
        sum(jump) AS variance_units,
        sum(abs(jump)) AS variance_units_absolute,
        sum(gap) AS missing_movements,
-       countIf(reason = 'count') AS counts,
-       sumIf(toInt64(quantity_change), reason = 'count') AS count_difference_units,
-       -sumIf(toInt64(quantity_change), reason IN ('shrinkage', 'count')) AS shrinkage_units,
+       countIf(is_count) AS counts,
+       sumIf(toInt64(quantity_change), is_count) AS count_difference_units,
+       -sumIf(toInt64(quantity_change), is_count OR reason = 'shrinkage') AS shrinkage_units,
        countIf(quantity_on_hand < 0) AS negative_reports
 FROM
 (
     SELECT store_id, product_id, date_key, reason, quantity_on_hand, quantity_change,
+           reason = 'count' AND number > 1 AS is_count,
            (sequence, event_time, offset) AS place,
            if(number = 1, 0, toInt64(quantity_on_hand) - quantity_change - before) AS jump,
            if(number = 1 OR sequence = 0, 0, greatest(sequence - previous - 1, 0)) AS gap

@@ -216,8 +216,8 @@ def test_shelves_that_only_time_has_changed_are_scored_again(
 def test_variance_is_right_whatever_order_reports_come_in(
     client: Client, sink: WarehouseSink
 ) -> None:
-    """10, sold to 8, sold to 7, counted 5 the next day; then a report is missing, and one day ends
-    below nothing."""
+    """Counted 10 at first, sold to 8, sold to 7, counted 5 the next day; then a report is missing,
+    and one day ends below nothing."""
 
     def report(
         sequence: int, change: int, left: int, at: Any, kind: str = "sale"
@@ -235,9 +235,9 @@ def test_variance_is_right_whatever_order_reports_come_in(
         "dateDiff('day', toDate({}), date_key), closing_on_hand, moved_units, variance_units,"
         " missing_movements, count_difference_units, shrinkage_units, negative_reports"
     ).format(f"toDateTime({int(MIDNIGHT.timestamp())}, 'UTC')")
-    write(sink, report(3, -1, 7, AT), report(1, 10, 10, AT, "adjustment"))
+    write(sink, report(3, -1, 7, AT), report(1, 10, 10, AT, "count"))
     assert stored(client, "stock_variance_daily", columns) == [(0, 7, 9, -2, 1, 0, 0, 0)]
-    late, again = report(2, -2, 8, AT), {**report(1, 10, 10, AT, "adjustment"), "offset": 9}
+    late, again = report(2, -2, 8, AT), {**report(1, 10, 10, AT, "count"), "offset": 9}
     write(sink, report(4, -2, 5, AT + DAY, "count"), late, again)
     write(sink, report(6, -7, -3, AT + 2 * DAY), report(7, -1, -4, AT + 2 * DAY, "shrinkage"))
     assert stored(client, "stock_variance_daily", columns) == [

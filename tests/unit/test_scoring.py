@@ -11,6 +11,7 @@ from streaming.keyed import Moments
 from streaming.scoring import in_stock_days
 from streaming.stock import Touched
 from streaming.stock_findings import find_negative_stock
+from streaming.watch import pause_s
 from tests.builders import AT, judged, moved, sold
 from tillstream.demand.rhythm import Rhythm
 from tillstream.learning.exposure import DAY_MS, HOUR_MS
@@ -97,3 +98,9 @@ def test_a_report_that_goes_below_zero_is_a_finding() -> None:
     assert found["detail"][0].as_py() == (
         "the books say -1 after sale -2: more left the shelf than was there"
     )
+
+
+def test_scoring_leaves_the_time_to_the_facts_while_they_catch_up() -> None:
+    assert pause_s(0.2, shelves=3_000) == 0.5
+    assert pause_s(2.0, shelves=3_000) == 0.5
+    assert pause_s(2.0, shelves=20_000) == pytest.approx(10.0)

@@ -47,7 +47,13 @@ def statements(rows: int, *, shelves: int = _SHELVES) -> Iterator[str]:
         "now, now64(6), store, product, chance * chance, left, left / 2, left / 4, left / 2, left,"
         " 2, 1, 1, 1, 10, 28, 2, 12, 4, toDecimal64(chance * 100, 4)"
     )
-    yield f"INSERT INTO stockout_risk_history SELECT {risk} FROM ({every_shelf})"
+    columns = (
+        "as_of, computed_at, store_id, product_id, risk, on_hand, days_of_cover, empty_p10_days,"
+        " empty_p50_days, empty_p90_days, daily_units, belief_a, belief_b, dispersion,"
+        " evidence_units, evidence_days, lead_time_days, reorder_point, safety_stock,"
+        " expected_lost_margin"
+    )
+    yield f"INSERT INTO stockout_risk_history ({columns}) SELECT {risk} FROM ({every_shelf})"
     state = "if(cityHash64(n, 8) % 5 = 0, 'opened', 'resolved')"
     yield (
         "INSERT INTO restock_alert_history (alert_id, version, store_id, product_id, state, risk,"

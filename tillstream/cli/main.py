@@ -9,9 +9,9 @@ import typer
 from rich.markup import escape
 
 from tillstream.cli import (
-    alerts,
-    airflow,
     access,
+    airflow,
+    alerts,
     audit,
     bench,
     chaos,
@@ -23,8 +23,8 @@ from tillstream.cli import (
     explain,
     forecast,
     learn,
-    night,
     models,
+    night,
     oncall,
     plan,
     rebuild,
