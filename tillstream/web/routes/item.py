@@ -9,8 +9,9 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from tillstream.errors import ConfigError
 from tillstream.planning.whatif import Change
-from tillstream.watching.explain import Explanation, sentences
+from tillstream.watching.explain import Explanation
 from tillstream.watching.explain import explain as explain_item
+from tillstream.watching.explain_words import sentences
 from tillstream.web.gate import Caller, ConsoleHere, SignedIn
 from tillstream.web.pages import Pages
 from tillstream.web.people import Person
