@@ -33,11 +33,14 @@ def signed_in(browser: Browser, url: str, name: str, password: str, **options: o
 
 
 def keep(page: Page, name: str, *, whole: bool = False) -> None:
-    """As a PNG of 128 colours: these pages have few."""
+    """As a PNG of 256 colours: these pages have few."""
     page.wait_for_timeout(2500)
+    if whole:
+        page.evaluate("document.getElementById('actions')?.remove()")
     picture = Image.open(io.BytesIO(page.screenshot(full_page=whole)))
     path = _DOCS / f"console-{name}.png"
-    picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
