@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--item", required=True, metavar="STORE/PRODUCT")
     parser.add_argument("--store", required=True)
+    parser.add_argument("--only", nargs="*", help="of the pages besides Now")
     args = parser.parse_args()
     password = sys.stdin.readline().rstrip("\n")
     with sync_playwright() as playwright:
@@ -57,10 +58,9 @@ def main() -> None:
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
         page = signed_in(browser, args.url, args.name, password, viewport=_DESK)
-        for key in ("j", "j", "a", "j", "e", "j", "j"):
+        for key in ("j", "j", "j", "j", "j"):
             page.keyboard.press(key)
-            page.wait_for_timeout(1500)
-        page.wait_for_timeout(7000)
+        page.wait_for_timeout(1000)
         keep(page, "now")
         for name, path in (
             ("item", f"/items/{args.item}"),
@@ -69,6 +69,8 @@ def main() -> None:
             ("executive", "/executive"),
             ("health", "/health"),
         ):
+            if args.only and name not in args.only:
+                continue
             page.goto(path)
             keep(page, name, whole=name in ("item", "executive", "health"))
         page.goto("/")
