@@ -11,6 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 
 from tests.fixtures.console import PASSWORD, RunningConsole
 from tillstream.web.guard import MOST_BODY_BYTES
@@ -89,7 +90,7 @@ def test_pages_of_alerts_follow_each_other_without_gap_or_repeat(ann: httpx.Clie
     everything = ann.get("/api/v1/alerts", params={"state": "all", "limit": 500}).json()["alerts"]
     found, after = [], None
     while True:
-        query = {"state": "all", "limit": 2} | ({"after": after} if after else {})
+        query = {"state": "all", "limit": "2", **({"after": after} if after else {})}
         page = ann.get("/api/v1/alerts", params=query).json()
         found += page["alerts"]
         after = page["next"]
@@ -224,6 +225,7 @@ def test_no_request_makes_it_fail(
     headers = {"authorization": ann.headers["authorization"]}
     tried = set()
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
         operation = found.ok()
 
         @settings(
@@ -234,7 +236,7 @@ def test_no_request_makes_it_fail(
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy(generation_mode=mode))
-        def fails_never(case: schemathesis.Case) -> None:
+        def fails_never(case: schemathesis.Case[Any]) -> None:
             tried.add(case.operation.label)
             case.call_and_validate(headers=headers, checks=[not_a_server_error])
 

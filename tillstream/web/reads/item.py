@@ -122,7 +122,7 @@ def _ahead(shelf: Card) -> dict[str, list[float | None]]:
     """What is left after 0 to _AHEAD_DAYS demand days, at three chances."""
     if shelf.score is None:
         nothing: list[float | None] = [None] * _AHEAD_STEPS
-        return {"likely low": nothing, "likely": nothing, "likely high": nothing}
+        return {"likely low": nothing, "likely high": nothing, "likely": nothing}
     days = np.linspace(0, _AHEAD_DAYS, _AHEAD_STEPS)
     belief = Belief(
         a=np.full(_AHEAD_STEPS, shelf.score["belief_a"]),
@@ -130,7 +130,8 @@ def _ahead(shelf: Card) -> dict[str, list[float | None]]:
         dispersion=np.full(_AHEAD_STEPS, shelf.score["dispersion"]),
     )
     lines: dict[str, list[float | None]] = {}
-    for name, chance in (("likely low", 0.9), ("likely", 0.5), ("likely high", 0.1)):
+    # The middle comes last, so that it is drawn over the band between the others.
+    for name, chance in (("likely low", 0.9), ("likely high", 0.1), ("likely", 0.5)):
         sold = demand_quantile(belief, np.maximum(days, 1e-6), chance)
         lines[name] = np.maximum(max(shelf.on_hand, 0) - sold, 0).astype(float).tolist()
     return lines

@@ -23,8 +23,8 @@ const charts = {
       { stroke: charts.colour("accent"), width: 2, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } },
       { stroke: charts.colour("high"), width: 0, paths: () => null, points: { show: true, size: 9, fill: charts.colour("high") } },
       { stroke: charts.colour("low"), width: 1, dash: [3, 4], points: { show: false } },
-      { stroke: charts.colour("low"), width: 2, dash: [6, 4], points: { show: false } },
       { stroke: charts.colour("low"), width: 1, dash: [3, 4], points: { show: false } },
+      { stroke: charts.colour("low"), width: 2, dash: [6, 4], points: { show: false } },
     ],
     velocity: () => [
       { stroke: charts.colour("accent"), fill: charts.colour("accent"), width: 1, paths: uPlot.paths.bars({ size: [1, 6, 3] }), points: { show: false } },
@@ -52,7 +52,7 @@ const charts = {
       scales: { x: charts.span(at), y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 1, 1) * 1.05] } },
       axes: charts.axes(),
       series: [{}, ...names.map((name, i) => ({ label: name, spanGaps: false, ...styles[i] }))],
-      bands: place.dataset.chart === "stock" ? [{ series: [5, 3], fill: charts.colour("low-bg") }] : [],
+      bands: place.dataset.chart === "stock" ? [{ series: [4, 3], fill: charts.colour("low-bg") }] : [],
     }, [at, ...names.map((name) => values[name])], place);
     charts.drawn.push([place, chart]);
   },
