@@ -88,7 +88,7 @@ def test_a_storm_while_console_pager_and_warehouse_are_killed(
 ) -> None:
     clock = SystemClock()
     accounts = Accounts(Database(settings.home), clock)
-    accounts.add("ann", Role.ON_CALL, password="correct horse battery staple")
+    accounts.add("ann", Role.ON_CALL, password="correct horse battery staple", stores=frozenset())
     token = Sessions(accounts.database, accounts, clock).add_token("storm", "ann")
     port = free_port()
     web = ("web", "--port", str(port))
