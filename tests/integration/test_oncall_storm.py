@@ -1,22 +1,19 @@
 """The pager's process in a storm of a thousand alerts, killed again and again."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from clickhouse.client import connect
+from tests.fixtures.paging import program, raise_alerts
 from tests.fixtures.platform import wait_for
 from tests.fixtures.receivers import Posted, Reply, http_receiver, mail_receiver
-from tests.fixtures.warehouse import WarehouseProcess, environment_of, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_database
 from tillstream.alerting.actions import Kind, new_action
 from tillstream.alerting.desk import Desk
 from tillstream.clock import SystemClock
@@ -31,7 +28,6 @@ from tillstream.telemetry.pager import PagerMetrics
 pytestmark = pytest.mark.integration
 
 STORM = 1_000
-_START_S = 180.0
 POLICY = """\
 channels:
   hook: {{type: webhook, url: "http://127.0.0.1:{http}/", pages_per_minute: 100000}}
@@ -60,80 +56,39 @@ def settings(
         yield load_settings(home=tmp_path, kafka=kafka, warehouse=warehouse)
 
 
-def raise_alerts(settings: Settings, count: int, name: str) -> None:
-    """So many alerts of the detector, each of an item of its own."""
-    with closing(connect(settings.warehouse)) as client:
-        client.command(
-            "INSERT INTO restock_alert_history (alert_id, version, store_id, product_id, state,"
-            " risk, on_hand, expected_lost_margin, explanation, opened_at, at, recorded_at,"
-            " severity) SELECT concat({name:String}, toString(number)), 1, toString(number % 20),"
-            " toString(number), 'opened', 0.9, 1, number / 10, 'almost sold out', now64(3),"
-            " now64(3), now64(6), 'high' FROM numbers({count:UInt32})",
-            parameters={"name": name, "count": count},
-        )
-
-
-@contextmanager
-def pager_process(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {
-        **os.environ,
-        **environment_of(settings.warehouse),
-        "TILLSTREAM_KAFKA__BOOTSTRAP": settings.kafka.bootstrap,
-    }
-    argv = [sys.executable, "-P", "-m", "tillstream.cli.main", "--home", str(settings.home)]
-    with (settings.home / "pager.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*argv, "oncall", "run"], env=environment, stdout=log, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait(timeout=30)
-
-
 def test_a_storm_with_kills_loses_no_page_and_repeats_only_what_was_under_way(
     settings: Settings,
 ) -> None:
     with http_receiver() as http, mail_receiver() as mail:
-        every_fortieth = iter(range(1, 10**9))
+        requests = count(1)
 
         def grumpy(_: Posted) -> Reply:
-            return Reply(503) if next(every_fortieth) % 40 == 0 else Reply()
+            return Reply(503) if next(requests) % 100 == 0 else Reply()
 
         http.reply = grumpy
         policy = POLICY.format(http=http.port, smtp=mail.port, more="")
         (settings.home / "oncall.yaml").write_text(policy)
         raise_alerts(settings, STORM, "storm-")
 
-        def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-            deadline = time.monotonic() + _START_S
-            while not condition():
-                log = (settings.home / "pager.log").read_text
-                assert process.poll() is None, log()
-                assert time.monotonic() < deadline, log()[-3000:]
-                time.sleep(0.002)
+        def taken_more_than(number: float) -> bool:
+            return len(http.taken) > number
 
-        kills = 0
-        for share in (0.1, 0.4, 0.7):
-            with pager_process(settings) as process:
-                until(lambda share=share: len(http.taken) > STORM * share, process)
-                process.send_signal(signal.SIGKILL)
-                process.wait(timeout=30)
-                kills += 1
-        with pager_process(settings) as process:
+        kills = (0.1, 0.5)
+        for share in kills:
+            with program(settings, "oncall", "run") as pager:
+                pager.until(partial(taken_more_than, STORM * share))
+                pager.kill()
+        with program(settings, "oncall", "run") as pager:
             wanted = {f"tillstream/alert/storm-{number}" for number in range(STORM)}
-            until(lambda: {one.body["dedup_key"] for one in http.taken} == wanted, process)
-            until(lambda: {one["X-Tillstream-Dedup-Key"] for one in mail.taken} == wanted, process)
-            until(lambda: set(_waiting(settings)) == {0}, process)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) == 0
+            pager.until(lambda: {one.body["dedup_key"] for one in http.taken} == wanted)
+            pager.until(lambda: {one["X-Tillstream-Dedup-Key"] for one in mail.taken} == wanted)
+            pager.until(lambda: set(_waiting(settings)) == {0})
+            assert pager.stop() == 0
     by_hook = Counter(one.body["dedup_key"] for one in http.taken)
     by_mail = Counter(str(one["X-Tillstream-Dedup-Key"]) for one in mail.taken)
     # The rule: at most the one page that each channel had under way when the kill came.
-    assert sum(by_hook.values()) - STORM <= kills
-    assert sum(by_mail.values()) - STORM <= kills
+    assert sum(by_hook.values()) - STORM <= len(kills)
+    assert sum(by_mail.values()) - STORM <= len(kills)
     assert len({one.body["page_id"] for one in http.taken}) == STORM
     assert len({str(one["Message-ID"]) for one in mail.taken}) == STORM
     state = read_status(settings.home, now_ms=SystemClock().now_ms())
@@ -169,9 +124,9 @@ def test_the_pager_sees_answers_and_puts_its_escalations_into_the_log(settings: 
             ) as pager,
         ):
 
-            def events(count: int) -> bool:
+            def events(number: int) -> bool:
                 pager.tick()
-                return len(http.taken) >= count
+                return len(http.taken) >= number
 
             wait_for(lambda: events(2), timeout_s=60, what="both steps")
             told = [(one.body["dedup_key"], one.body["step"]) for one in http.taken]

@@ -60,6 +60,8 @@ def run_pager(settings: Settings, policy: Path) -> None:
                 pager.measure()
             except (ServiceError, OSError) as exc:
                 log.error("%s; trying again", exc)
+            except Exception:  # a fault must not leave everybody without a pager
+                log.exception("this round failed; trying again")
             stopping.wait(_EVERY_S)
         log.info("stopping: pages under way are finished first")
     stopped(status, now_ms=clock.now_ms())

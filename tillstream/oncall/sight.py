@@ -54,7 +54,7 @@ class Sight:
                 self._desk = self._opened.enter_context(self._open_desk())
             self._desk.refresh()
             alerts = self._desk.alerts()
-        except (TillstreamError, OSError) as exc:
+        except Exception as exc:  # whatever it is: a pager that died of it would tell nobody
             self._lost(exc)
             return None
         if self.problem and self.problem != "not looked yet":
@@ -68,7 +68,7 @@ class Sight:
             return None
         try:
             return self._desk.act_many(actions)
-        except (TillstreamError, OSError) as exc:
+        except Exception as exc:  # as above
             self._lost(exc)
             return None
 
@@ -98,8 +98,9 @@ class Sight:
         self._opened.close()
 
     def _lost(self, exc: Exception) -> None:
-        said = str(exc).splitlines()[0]
+        said = (str(exc) or type(exc).__name__).splitlines()[0]
         if said != self.problem:
-            log.warning("the alerts cannot be seen: %s", said)
+            foreseen = isinstance(exc, TillstreamError | OSError)
+            log.warning("the alerts cannot be seen: %s", said, exc_info=None if foreseen else exc)
         self.problem = said
         self._try_ms = self._clock.now_ms() + _TRY_EVERY_MS
