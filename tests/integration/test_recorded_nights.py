@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,8 +45,8 @@ def _fill(client: Client) -> None:
     at = windows["window_start"].dt.tz_localize(None)
     count = len(windows)
     money = pa.decimal128(18, 4)
-    revenue = pa.array(windows["revenue"].where(first, 0).tolist()).cast(money)
-    zero = pa.array([0] * count).cast(money)
+    revenue = pa.array(windows["revenue"].where(first, Decimal(0)).tolist(), money)
+    zero = pa.array([Decimal(0)] * count, money)
     rows = pa.table(
         {
             "sale_id": pa.array([str(n) for n in range(count)]),
@@ -57,8 +58,8 @@ def _fill(client: Client) -> None:
             "store_id": pa.array(windows["store_id"].tolist()),
             "product_id": pa.array(windows["product_id"].tolist()),
             "unit_price": zero,
-            "window_start": pa.array(at.astype("int64") // 10**9, pa.timestamp("s")),
-            "event_time": pa.array(at.astype("int64") // 10**6, pa.timestamp("ms")),
+            "window_start": pa.array(at, from_pandas=True).cast(pa.timestamp("s")),
+            "event_time": pa.array(at, from_pandas=True).cast(pa.timestamp("ms")),
             "event_key": pa.array([n.to_bytes(16, "big") for n in range(count)], pa.binary(16)),
             "partition": pa.array([0] * count, pa.int32()),
             "offset": pa.array(range(count), pa.int64()),
