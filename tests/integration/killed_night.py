@@ -8,8 +8,8 @@ from datetime import date
 from typing import Any
 
 from clickhouse.client import Client
+from clickhouse.queries import command as real_command
 from orchestration import night, rollups
-from orchestration.rollups import command as real_command
 from tillstream.settings import load_settings
 
 
