@@ -48,8 +48,9 @@ def rollups_match(client: "Client", start: date, days: int) -> bool:
     )
     stored = select(
         client,
-        "SELECT date_key, toString(store_id) AS store_id, product_id, units,"
-        " toDecimal64(revenue, 2) AS revenue, lines FROM rollup_daily WHERE lines > 0",
+        "SELECT date_key, toString(store_id) AS store_id, product_id, sum(d.units) AS units,"
+        " toDecimal64(sum(d.revenue), 2) AS revenue, sum(d.lines) AS lines FROM rollup_daily AS d"
+        " GROUP BY date_key, store_id, product_id HAVING lines > 0",
     ).to_pandas()
     both = expected.merge(stored, on=keys, how="outer", suffixes=("", "_stored"), indicator=True)
     differ = both["_merge"] != "both"
