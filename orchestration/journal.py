@@ -52,7 +52,11 @@ class Journal:
         except Exception as exc:
             report.state, report.seconds = "failed", time.monotonic() - began
             report.detail = str(exc)
-            hint = (exc.hint if isinstance(exc, TillstreamError) else None) or ""
+            again = f"once that is put right: tillstream night run --date {self.day}"
+            if isinstance(exc, TillstreamError):
+                exc.hint = hint = exc.hint or again
+            else:
+                hint = again
             self.lineage.end(event, "FAIL")
             try:
                 self._write(report, hint=hint)

@@ -4,7 +4,8 @@ The work is in `orchestration`, without Airflow. A DAG only says what follows wh
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from orchestration.day import CRON, day_of_run
+from tillstream.errors import TillstreamError
 from tillstream.settings import Settings, load_settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -59,6 +61,18 @@ def deadline(dag_id: str, *, hours: float) -> DeadlineAlert | None:
         ),
         name=f"{dag_id} is late",
     )
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Print what the operator can do, since Airflow's log shows an error without its hint."""
+    try:
+        yield
+    except TillstreamError as exc:
+        print(f"error: {exc}")
+        if exc.hint:
+            print(f"try: {exc.hint}")
+        raise
 
 
 def day_and_settings() -> tuple[date, Settings]:

@@ -10,6 +10,7 @@ from orchestration.dags.arranging import (
     deadline,
     every_night,
     run_id,
+    told,
 )
 from orchestration.night import STEPS, perform, step_named
 
@@ -19,7 +20,8 @@ _WAIT_S = 600.0
 
 def _perform(name: str) -> None:
     day, settings = day_and_settings()
-    print(perform(settings, day, step_named(name), run_id=run_id(), wait_s=_WAIT_S))
+    with told():
+        print(perform(settings, day, step_named(name), run_id=run_id(), wait_s=_WAIT_S))
     if name == "load":
         get_current_context()["outlet_events"][ROLLUPS].extra = {"date": day.isoformat()}
 

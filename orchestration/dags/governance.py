@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG, task
 
-from orchestration.dags.arranging import DEFAULTS, START, deadline, every_night
+from orchestration.dags.arranging import DEFAULTS, START, deadline, every_night, told
 from orchestration.governance import apply_erasures
 from tillstream.settings import load_settings
 
@@ -20,7 +20,8 @@ with DAG(
 
     @task(task_id="apply_erasures")
     def _apply_erasures() -> None:
-        for record in apply_erasures(load_settings()):
-            print(record)
+        with told():
+            for record in apply_erasures(load_settings()):
+                print(record)
 
     _apply_erasures()

@@ -2,7 +2,14 @@
 
 from airflow.sdk import DAG, chain, task
 
-from orchestration.dags.arranging import DEFAULTS, START, day_and_settings, deadline, every_night
+from orchestration.dags.arranging import (
+    DEFAULTS,
+    START,
+    day_and_settings,
+    deadline,
+    every_night,
+    told,
+)
 from orchestration.maintenance import compact_lake, expire_lake
 
 with DAG(
@@ -20,7 +27,8 @@ with DAG(
     @task(task_id="compact")
     def _compact() -> None:
         day, settings = day_and_settings()
-        print(compact_lake(settings, day))
+        with told():
+            print(compact_lake(settings, day))
 
     @task(task_id="expire")
     def _expire() -> None:

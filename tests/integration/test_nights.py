@@ -1,23 +1,31 @@
 """Nights on a real warehouse: rollups equal the facts, in any order, however often, whatever comes
 late."""
 
+import os
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from clickhouse.client import Client, connect
+from clickhouse.migrate import migrate
+from clickhouse.queries import command as real_command
 from clickhouse.queries import select
 from orchestration import night, rollups
 from orchestration.day import store_days
-from tests.fixtures.nights import DAYS, rollup_hashes
+from orchestration.lock import only_night
+from tests.fixtures.nights import DAYS, fill, rollup_hashes
+from tests.fixtures.warehouse import WarehouseProcess, environment_of
 from tillstream.errors import ConfigError, IntegrityError, ServiceError
-from tillstream.settings import Settings
+from tillstream.settings import Settings, load_settings
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +44,8 @@ def loaded(chain_past: Settings) -> None:
     night.run_nights(chain_past, DAYS, skip=NO_CLOSE)
 
 
-def frame(client: Client, sql: str, **parameters: Any) -> pd.DataFrame:
+def frame(client: Client, sql: str, **parameters: Any) -> Any:
+    """A pandas frame; Any, since its stubs know no index of dates."""
     return select(client, sql, parameters=parameters).to_pandas()
 
 
@@ -184,7 +193,8 @@ def test_an_event_counted_twice_stops_the_load_and_what_was_served_stays(
 ) -> None:
     before = rollup_hashes(client)
     client.command(
-        f"INSERT INTO fact_sales SELECT * FROM fact_sales WHERE date_key = '{DAYS[1]}' LIMIT 1"
+        "INSERT INTO fact_sales SELECT * REPLACE (offset + 800000000 AS offset) FROM fact_sales"
+        f" WHERE date_key = '{DAYS[1]}' LIMIT 1"
     )
     with pytest.raises(IntegrityError, match="counted_once: 1 of") as refused:
         night.run_night(chain_past, DAYS[1], skip=NO_CLOSE)
@@ -195,9 +205,8 @@ def test_an_event_counted_twice_stops_the_load_and_what_was_served_stays(
     alert = frame(client, "SELECT * FROM night_alerts FINAL WHERE state = 'open'")
     assert list(alert["date_key"]) == [DAYS[1]]
     client.command(
-        "ALTER TABLE fact_sales DELETE WHERE (topic_id, partition, offset) IN (SELECT topic_id,"
-        " partition, offset FROM fact_sales GROUP BY topic_id, partition, offset"
-        " HAVING count() > 1) SETTINGS mutations_sync = 2"
+        "ALTER TABLE fact_sales DELETE WHERE offset BETWEEN 800000000 AND 899999999"
+        " SETTINGS mutations_sync = 2"
     )
 
 
@@ -236,10 +245,52 @@ def test_publishing_what_was_never_computed_replaces_nothing(client: Client) -> 
 
 
 def test_a_second_night_at_once_is_told_who_is_at_work(chain_past: Settings) -> None:
-    from orchestration.lock import only_night
-
     with (
         only_night(chain_past.home, chain_past.warehouse.database, doing="load of 2026-03-06"),
         pytest.raises(ServiceError, match=r"at work on .*: load of 2026-03-06 \(pid \d+\)"),
     ):
         night.run_night(chain_past, DAYS[0], skip=NO_CLOSE)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "INSERT INTO rollup_daily_staging",  # hours are made, days are not
+        "REPLACE PARTITION '2026-03-07' FROM rollup_daily_staging",  # only hours are served
+        "INSERT INTO rollup_weekly_staging",  # the day is served, its week is not
+    ],
+)
+def test_killed_in_the_middle_the_next_night_ends_the_same(
+    chain_past: Settings, client: Client, before: str
+) -> None:
+    whole = rollup_hashes(client)
+    env = os.environ | environment_of(chain_past.warehouse)
+    env |= {"TILLSTREAM_HOME": str(chain_past.home)}
+    program = [sys.executable, "-m", "tests.integration.killed_night", str(DAYS[1]), before]
+    killed = subprocess.run(program, env=env, check=False, timeout=300)
+    assert killed.returncode == -signal.SIGKILL
+    night.run_night(chain_past, DAYS[1], skip=NO_CLOSE)
+    assert rollup_hashes(client) == whole
+
+
+def test_a_warehouse_that_dies_in_the_middle_is_told_of_and_the_night_can_be_repeated(
+    own_warehouse: WarehouseProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = own_warehouse.settings("tillstream")
+    migrate(warehouse)
+    settings = load_settings(home=tmp_path, warehouse=warehouse)
+    fill(settings)
+
+    def command(client: Client, sql: str, **options: Any) -> None:
+        if "INSERT INTO rollup_daily_staging" in sql:
+            own_warehouse.kill()
+        real_command(client, sql, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rollups, "command", command)
+        with pytest.raises(ServiceError, match="statement failed") as lost:
+            night.run_night(settings, DAYS[0], skip=NO_CLOSE)
+    assert lost.value.hint
+    own_warehouse.start()
+    reports = night.run_night(settings, DAYS[0], skip=NO_CLOSE)
+    assert {report.state for report in reports} == {"done"}

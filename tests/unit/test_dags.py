@@ -39,6 +39,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:  # type
     env = os.environ | {
         "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     root = Path(__file__).parents[2]

@@ -1,6 +1,6 @@
 """The end of `tillstream demo --with-night`: the nights of the recorded week, against pandas."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -32,14 +32,15 @@ def nights_match(settings: Settings, client: "Client", plan: "ReplayPlan") -> bo
     run_nights(settings, days, on_step=show)
     for step, (seconds, detail) in totals.items():
         console.print(f"[green]✓[/] {step:<10}{seconds:>7.1f} s   {escape(detail)}", soft_wrap=True)
-    return _rollups_match(client, plan)
+    return rollups_match(client, plan.start, plan.days)
 
 
-def _rollups_match(client: "Client", plan: "ReplayPlan") -> bool:
+def rollups_match(client: "Client", start: date, days: int) -> bool:
+    """Whether the daily rollups of these days are those of the data set, item by item; says so."""
     from clickhouse.queries import select
     from simulators.complete_journey import expected_windows
 
-    windows = expected_windows(plan.start, plan.days)
+    windows = expected_windows(start, days)
     windows["date_key"] = windows["window_start"].dt.date
     keys = ["date_key", "store_id", "product_id"]
     expected = windows.groupby(keys, as_index=False).agg(
@@ -47,8 +48,9 @@ def _rollups_match(client: "Client", plan: "ReplayPlan") -> bool:
     )
     stored = select(
         client,
-        "SELECT date_key, toString(store_id) AS store_id, product_id, units,"
-        " toDecimal64(revenue, 2) AS revenue, lines FROM rollup_daily WHERE lines > 0",
+        "SELECT date_key, toString(store_id) AS store_id, product_id, sum(d.units) AS units,"
+        " toDecimal64(sum(d.revenue), 2) AS revenue, sum(d.lines) AS lines FROM rollup_daily AS d"
+        " GROUP BY date_key, store_id, product_id HAVING lines > 0",
     ).to_pandas()
     both = expected.merge(stored, on=keys, how="outer", suffixes=("", "_stored"), indicator=True)
     differ = both["_merge"] != "both"
