@@ -72,3 +72,40 @@ CREATE TABLE model_metrics
 )
 ENGINE = ReplacingMergeTree(measured_at)
 ORDER BY (model, version, as_of, kind, metric);
+
+-- Shelves that would take longest to sell what stands on them, by the newest forecast. Slow is more
+-- than 12 weeks of it, dead is slow and nothing sold for 90 days.
+CREATE VIEW slow_movers AS
+SELECT w.store_id AS store_id, w.product_id AS product_id, s.on_hand AS on_hand,
+       w.mean AS units_a_week, s.on_hand / greatest(w.mean, 0.001) AS weeks_of_cover,
+       f.days_since_sale AS days_since_sale,
+       multiIf(weeks_of_cover <= 12, 'moving', f.days_since_sale < 90, 'slow', 'dead') AS class,
+       w.as_of AS as_of
+FROM
+(
+    SELECT store_id, product_id, mean, as_of FROM forecast_weeks FINAL
+    WHERE as_of = (SELECT max(as_of) FROM forecast_weeks)
+) AS w
+INNER JOIN (SELECT store_id, product_id, on_hand FROM current_stock) AS s
+    ON s.store_id = w.store_id AND s.product_id = w.product_id
+LEFT JOIN
+(
+    SELECT store_id, product_id, as_of, days_since_sale FROM forecast_features FINAL
+) AS f ON f.store_id = w.store_id AND f.product_id = w.product_id AND f.as_of = w.as_of
+WHERE s.on_hand > 0;
+
+-- Days on which a shelf sold what its forecast of the day before called one in 200, or rarer.
+CREATE VIEW forecast_surprises AS
+SELECT s.store_id AS store_id, s.product_id AS product_id, s.date_key AS date_key,
+       s.units AS units, f.mean AS mean, f.quantiles[1] AS least, f.quantiles[9] AS most
+FROM
+(
+    SELECT store_id, product_id, date_key, sum(quantity) AS units FROM fact_sales
+    GROUP BY store_id, product_id, date_key
+) AS s
+INNER JOIN
+(
+    SELECT store_id, product_id, as_of, date_key, mean, quantiles FROM forecasts FINAL
+    WHERE date_key = as_of + 1
+) AS f ON f.store_id = s.store_id AND f.product_id = s.product_id AND f.date_key = s.date_key
+WHERE s.units < f.quantiles[1] OR s.units > f.quantiles[9];

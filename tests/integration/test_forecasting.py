@@ -154,6 +154,25 @@ def test_how_forecasts_turned_out_is_told(past: Past, trained: forecasting.Train
     assert 0 <= found["psi_item_rate_30"] < 0.25
 
 
+def test_slow_shelves_and_surprising_days_are_named(
+    past: Past, trained: forecasting.Trained
+) -> None:
+    forecasting.build_features(past.settings, WEEK_AGO)
+    forecasting.predict(past.settings, WEEK_AGO)
+    cover = select(
+        past.client,
+        "SELECT class, min(weeks_of_cover) AS least, max(weeks_of_cover) AS most, count() AS n"
+        " FROM slow_movers GROUP BY class",
+    ).to_pylist()
+    by_class = {row["class"]: row for row in cover}
+    assert by_class["moving"]["n"] > 100
+    assert by_class["moving"]["most"] <= 12
+    assert all(row["least"] > 12 for name, row in by_class.items() if name != "moving")
+    odd = select(past.client, "SELECT units, least, most FROM forecast_surprises").to_pylist()
+    assert 0 < len(odd) < 0.1 * by_class["moving"]["n"]
+    assert all(not row["least"] <= row["units"] <= row["most"] for row in odd)
+
+
 def test_the_live_risk_can_begin_from_the_forecast(
     past: Past, trained: forecasting.Trained
 ) -> None:

@@ -29,7 +29,7 @@ def panel(items: int = 6, days: int = DAYS, *, seed: int = 3) -> Panel:
     )
 
 
-def column(values: np.ndarray, name: str) -> np.ndarray:  # type: ignore[type-arg]
+def column(values: np.ndarray, name: str) -> np.ndarray:
     return np.asarray(values[:, :, NAMES.index(name)])
 
 

@@ -9,7 +9,7 @@ from tillstream.ml.metrics import Case
 SHAPE = (3, 2, 7)
 
 
-def case(units: np.ndarray) -> Case:  # type: ignore[type-arg]
+def case(units: np.ndarray) -> Case:
     past = np.tile([[0.0, 2.0] * 14, [1.0, 3.0] * 14, [0.0, 4.0] * 14], (1, 2))
     return Case.of(units, past, past)
 

@@ -75,6 +75,13 @@ def test_sampled_zeros_keep_the_sum(history: History) -> None:
     assert (some.units * some.weight).sum() == (every.units * every.weight).sum()
 
 
+def test_too_many_examples_are_thinned_and_count_for_more(history: History) -> None:
+    every = examples(history, [60, 67], Recipe())
+    some = examples(history, [60, 67], Recipe(most_examples=300))
+    assert len(some) == pytest.approx(300, rel=0.15)
+    assert some.weight.sum() == pytest.approx(every.weight.sum(), rel=0.15)
+
+
 def test_training_again_gives_the_same_and_saving_keeps_it(
     history: History, model: DemandModel
 ) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -13,9 +13,6 @@ from tillstream.cli.output import console, emit_json, progress_bar
 from tillstream.clock import SystemClock
 from tillstream.errors import ConfigError
 from tillstream.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 _DAY = Annotated[
     str | None, typer.Option(metavar="YYYY-MM-DD", help="The last complete day; yesterday.")
@@ -106,9 +103,7 @@ def evaluate(
     methods: Annotated[
         str | None, typer.Option(help="Baselines, with commas; all of them. none: only ours.")
     ] = None,
-    as_: Annotated[
-        Literal["table", "markdown", "json"], typer.Option("--as", help="How it is told.")
-    ] = "table",
+    markdown: Annotated[bool, typer.Option("--markdown", help="For a document.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Hold out the last weeks, forecast each of them from what was known at its start, and compare
@@ -133,9 +128,9 @@ def evaluate(
             Recipe(rounds=rounds, least_sale_days=least_sale_days),
             on_phase=on_phase,
         )
-    if as_json or as_ == "json":
+    if as_json:
         emit_json([asdict(result) for result in results])
-    elif as_ == "markdown":
+    elif markdown:
         show_markdown(results)
     else:
         show_tables(results)

@@ -21,7 +21,8 @@ Floats = NDArray[np.float32]
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How trees are grown. Of the days without a sale only `share_of_zeros` is used, and counts
-    that much more; items with fewer than `least_sale_days` before an origin are left out."""
+    that much more; so it is with all days where there would be over `most_examples`. Items with
+    fewer than `least_sale_days` before an origin are left out."""
 
     rounds: int = 200
     depth: int = 6
@@ -29,6 +30,7 @@ class Recipe:
     least_child_weight: float = 20.0
     tweedie_power: float = 1.2
     share_of_zeros: float = 0.1
+    most_examples: int = 2_000_000
     least_sale_days: int = 1
     threads: int = 2
     seed: int = 0
@@ -54,6 +56,7 @@ def examples(history: History, origins: Sequence[int], recipe: Recipe) -> Exampl
     """What was sold in the days after each origin, where that says something: days on which an item
     could be bought, of items that were listed before."""
     panel, draw = history.panel, np.random.default_rng(recipe.seed)
+    budget = recipe.most_examples / max(1, len(origins))
     parts = []
     for origin in origins:
         rows = history.before(origin)
@@ -63,7 +66,10 @@ def examples(history: History, origins: Sequence[int], recipe: Recipe) -> Exampl
         tells &= (history.sale_days(origin) >= recipe.least_sale_days)[:, None]
         some = units > 0
         kept = tells & (some | (draw.random(units.shape, dtype=np.float32) < recipe.share_of_zeros))
-        weight = np.where(some, 1.0, 1.0 / recipe.share_of_zeros)[kept]
+        share = min(1.0, budget / max(1, kept.sum()))
+        if share < 1:
+            kept &= draw.random(units.shape, dtype=np.float32) < share
+        weight = np.where(some, 1.0, 1.0 / recipe.share_of_zeros)[kept] / share
         parts.append((rows.values[kept], units[kept], np.log(rows.anchor[kept]), weight))
     if not parts:
         return Examples(np.empty((0, len(NAMES)), dtype=np.float32), _NONE, _NONE, _NONE)

@@ -44,7 +44,7 @@ def _model(name: str, *, trends: bool) -> Any:
     except ImportError as exc:
         raise ConfigError(
             "statsforecast is not installed, and the baselines come from it",
-            hint="uv sync --group dev, or leave them out: --without-baselines",
+            hint="uv sync --group dev, or leave them out: --methods none",
         ) from exc
     made: dict[str, Callable[[], Any]] = {
         "SeasonalNaive": lambda: models.SeasonalNaive(season_length=7),

@@ -57,7 +57,7 @@ def compare(
             for week in range(_WEEKS)
         ]
     )
-    trials = []
+    trials: list[Trial] = []
     for name, learn in _LIBRARIES.items():
         on_phase(name, len(trials) / len(_LIBRARIES))
         began, cpu = time.monotonic(), _cpu_seconds()
