@@ -48,7 +48,7 @@ def ask(
     user: str = "maria",
     password: str = PASSWORD,
     body: str = "",
-    headers: dict[str, str] | None = None,
+    headers: Any = None,
     **params: Any,
 ) -> httpx.Response:
     return httpx.post(
