@@ -48,7 +48,7 @@ def test_every_view_has_all_it_stands_on(client: Client, statements: list[str]) 
     rows = client.query(
         "SELECT name, as_select FROM system.tables WHERE database = currentDatabase()"
     ).result_rows
-    selects = dict(rows)
+    selects = {str(name): str(text) for name, text in rows}
     grants = granted(statements)
     for view in grants:
         used = re.findall(r"(?:FROM|JOIN) (?:`?\w+`?\.)`?(\w+)`?", selects[view])

@@ -48,8 +48,8 @@ def ask(
     user: str = "maria",
     password: str = PASSWORD,
     body: str = "",
-    headers: dict[str, str] | None = None,
-    **params: str,
+    headers: Any = None,
+    **params: Any,
 ) -> httpx.Response:
     return httpx.post(
         f"{server.url}/",
@@ -162,7 +162,7 @@ def test_limits_end_a_guests_query(
             else "SELECT number FROM numbers(100000)",
             user=warehouse_server.user,
             password=warehouse_server.password,
-            **(LIMITS | {name: limit}),
+            **{**LIMITS, name: limit},
         )
         assert code(answer) == expected, name
 

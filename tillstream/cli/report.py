@@ -78,7 +78,7 @@ def report(
                 written.append(out / f"{name}-{number:02}.png")
                 written[-1].write_bytes(as_png(panel, rows))
     for path in written:
-        console.print(str(path), markup=False)
+        console.print(str(path), markup=False, soft_wrap=True)
 
 
 def _moment_ms(text: str) -> int:

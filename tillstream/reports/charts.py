@@ -76,7 +76,7 @@ def _scale(series: list[str]) -> alt.Scale:
     return alt.Scale(domain=series, range=list(_COLOURS[: len(series)]))
 
 
-def _line(panel: Panel, long: pd.DataFrame, first: str, series: list[str]) -> alt.Chart:
+def _line(panel: Panel, long: pd.DataFrame, first: str, series: list[str]) -> Any:
     legend = _LEGEND if len(series) > 1 else None
     return (
         alt.Chart(long)
@@ -89,7 +89,7 @@ def _line(panel: Panel, long: pd.DataFrame, first: str, series: list[str]) -> al
     )
 
 
-def _bar(panel: Panel, long: pd.DataFrame, first: str) -> alt.Chart:
+def _bar(panel: Panel, long: pd.DataFrame, first: str) -> Any:
     series = list(dict.fromkeys(long["series"]))
     legend = _LEGEND if len(series) > 1 else None
     encoding: dict[str, Any] = {

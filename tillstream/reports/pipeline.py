@@ -52,14 +52,16 @@ PIPELINE = Dashboard(
             "Sale lines by hour",
             "line",
             "SELECT hour AS time, sum(lines) AS lines FROM bi_sales_by_hour"
-            " WHERE $__dateFilter(date) AND $__timeFilter(hour) GROUP BY hour ORDER BY hour",
+            " WHERE $__dateFilter(date) AND $__timeFilter(hour) GROUP BY hour"
+            " ORDER BY time WITH FILL STEP toIntervalHour(1)",
             "By the time of the sale.",
         ),
         Panel(
             "Stock movements by hour",
             "line",
             "SELECT toStartOfHour(moved_at) AS time, count() AS movements FROM bi_stock_movements"
-            " WHERE $__dateFilter(date) AND $__timeFilter(moved_at) GROUP BY time ORDER BY time",
+            " WHERE $__dateFilter(date) AND $__timeFilter(moved_at) GROUP BY time"
+            " ORDER BY time WITH FILL STEP toIntervalHour(1)",
             "By the time of the movement.",
         ),
         Panel(
@@ -72,12 +74,13 @@ PIPELINE = Dashboard(
             units={"outcome": "text", "topic": "text", "reason": "text"},
         ),
         Panel(
-            "Committed offsets",
+            "How far each part is",
             "table",
-            "SELECT query, topic, partition, next_offset, committed_at FROM bi_commits"
-            " ORDER BY query, topic, partition",
-            "Everything below is stored.",
-            units={"query": "text", "topic": "text", "partition": "text", "committed_at": "moment"},
+            "SELECT query, topic, count() AS partitions, sum(next_offset) AS records,"
+            " min(committed_at) AS committed FROM bi_commits"
+            " GROUP BY query, topic ORDER BY query, topic",
+            "Records below the committed offsets, and when the oldest of these was written.",
+            units={"query": "text", "topic": "text", "committed": "moment"},
         ),
         Panel(
             "Nights: what was learned",

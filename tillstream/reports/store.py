@@ -106,8 +106,8 @@ STORE_MANAGER = Dashboard(
             "line",
             "SELECT window_start AS time, sum(units) AS units FROM bi_velocity"
             f" WHERE $__timeFilter(window_start) AND {IN_STORE}"
-            " GROUP BY window_start ORDER BY window_start",
-            "Live.",
+            " GROUP BY window_start ORDER BY time WITH FILL STEP toIntervalMinute(5)",
+            "Live; 0 where nothing was sold.",
             width=16,
         ),
         Panel(
