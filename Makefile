@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 UV ?= $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 PYTHON ?= $(or $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null | head -n 1),python3)
 RUN := $(UV) run --frozen
-# Each worker of the tests has services of its own: about 4 GB at most.
+# Each worker of the tests has services of its own, at times two whole platforms.
 WORKERS ?= 2
 
 .PHONY: help demo test check audit bench clean uv java

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from clickhouse.damage import put_aside
 from streaming import sinks
 from streaming.sinks import WarehouseSink
 from tests.builders import TOPIC_IDS, decoded, sold
+from tests.fixtures.platform import wait_for
 from tests.fixtures.warehouse import WarehouseProcess, own_database
 from tests.integration.test_sink import ROWS, held, stored, write
 from tillstream.audit.derived import check_stock, check_windows
@@ -24,6 +26,7 @@ from tillstream.errors import ServiceError
 
 pytestmark = pytest.mark.integration
 
+_OTHERS = "SELECT query FROM system.processes WHERE query NOT LIKE '%processes%'"
 _SUMS = "SELECT sum(units), sum(revenue), sum(lines) FROM velocity_5m_sums"
 
 
@@ -171,6 +174,25 @@ def test_a_part_that_stays_damaged_is_tried_once(engine: Engine) -> None:
     assert words == {"the engine takes it for a good one again: tillstream verify"}
     assert outcomes == ["failed"]
     assert engine._ask("SELECT n FROM t") == "1"
+
+
+def test_a_long_read_does_not_keep_a_table_away(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "_BETWEEN_TRIES_S", 0.1)
+    engine._ask("CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n")
+    engine._ask("INSERT INTO t SELECT number FROM numbers(2)")
+    path = engine._ask("SELECT path FROM system.parts WHERE active").rstrip("/")
+    slow = "SELECT count() FROM numbers(1000000000000) AS many, t WHERE many.number % 7 = n + 9"
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(engine._ask, slow)
+        wait_for(
+            lambda: "many.number" in engine._ask(_OTHERS), timeout_s=30, what="somebody reads it"
+        )
+        Healer(engine._ask).heal(DamagedPart("`default`.`t`", path))
+        with pytest.raises(RuntimeError, match="cancelled"):
+            reader.result()
+    assert engine._ask("SELECT count() FROM t") == "2"
 
 
 def test_what_is_derived_is_known_for_every_table_that_follows_from_facts(client: Client) -> None:

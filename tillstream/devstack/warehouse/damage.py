@@ -7,7 +7,7 @@ table is detached and attached again. Loading puts a part that cannot be read as
 `detached` folder, as `broken-on-start`, and serves the parts that it covered.
 
 What no older part stands in for is gone from the table. The stream looks for parts put aside, and
-derives their rows again from the facts (streaming/damage.py).
+derives their rows again from the facts (clickhouse/damage.py).
 """
 
 import logging
@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from tillstream.devstack.warehouse.errors import CORRUPTED_DATA, QueryError
 from tillstream.devstack.warehouse.statement import quote_name, quote_text
@@ -36,11 +35,8 @@ _OLD_PARTS_STAY_S = 600
 _ATTACH_TRIES = 20
 _BETWEEN_TRIES_S = 0.5
 
-
-class Tally(Protocol):
-    """Counts parts that were found damaged, by what came of it."""
-
-    def __call__(self, outcome: str) -> None: ...
+# Told of each damaged part what came of it: healed, lost or failed.
+Tally = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +124,17 @@ class Healer:
         return words
 
     def _load_again(self, name: str) -> None:
-        # Without SYNC the table could not be attached while a query still reads it.
-        self._ask(f"DETACH TABLE {name} SYNC")
+        self._ask(f"DETACH TABLE {name}")
         for left in reversed(range(_ATTACH_TRIES)):
             try:
                 self._ask(f"ATTACH TABLE {name}")
             except RuntimeError:
                 if not left:
                     raise
+                # While a query still reads the table it cannot be attached, and until it is
+                # attached nobody else can read it: so readers get a while, and are then cancelled.
+                if left < _ATTACH_TRIES // 2:
+                    self._ask("KILL QUERY WHERE query_kind = 'Select' ASYNC")
                 time.sleep(_BETWEEN_TRIES_S)
             else:
                 return
