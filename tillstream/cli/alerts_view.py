@@ -172,7 +172,8 @@ def _state(view: "AlertView", now_ms: int) -> str:
         return f"snoozed, {_span((view.snoozed_until_ms - now_ms) / 1000)} left"
     level = f" to level {view.escalation_level}" if view.state == "escalated" else ""
     by = view.resolved_by if view.state == "resolved" else view.owner
-    return f"{view.state}{level}" + (f" [dim]by[/] {escape(by)}" if by else "")
+    verb = "by" if view.state in ("acknowledged", "resolved") else "owner"
+    return f"{view.state}{level}" + (f" [dim]{verb}[/] {escape(by)}" if by else "")
 
 
 def _span(seconds: float) -> str:
