@@ -16,9 +16,15 @@ GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, ALTER, 
       SELECT, INSERT ON tillstream.* TO tillstream_migrator_role;
 GRANT SELECT ON system.databases TO tillstream_migrator_role;
 
--- `tillstream verify`, `digest`, `sql` and the console: everything may be read, quarantine too.
+-- `tillstream verify`, `digest` and `sql`: everything may be read, quarantine too.
 CREATE ROLE IF NOT EXISTS tillstream_console_role;
 GRANT SELECT ON tillstream.* TO tillstream_console_role;
+
+-- `tillstream alerts`, the web console and the pager: they also record what people did.
+CREATE ROLE IF NOT EXISTS tillstream_desk_role;
+GRANT SELECT ON tillstream.* TO tillstream_desk_role;
+GRANT INSERT ON tillstream.alert_actions TO tillstream_desk_role;
+GRANT INSERT ON tillstream.alert_states TO tillstream_desk_role;
 
 -- Dashboards: no original bytes of records, and no customers.
 CREATE ROLE IF NOT EXISTS tillstream_reader_role;
@@ -41,9 +47,12 @@ CREATE USER IF NOT EXISTS tillstream_migrator NOT IDENTIFIED HOST NONE
     DEFAULT ROLE tillstream_migrator_role;
 CREATE USER IF NOT EXISTS tillstream_console NOT IDENTIFIED HOST NONE
     DEFAULT ROLE tillstream_console_role;
+CREATE USER IF NOT EXISTS tillstream_desk NOT IDENTIFIED HOST NONE
+    DEFAULT ROLE tillstream_desk_role;
 CREATE USER IF NOT EXISTS tillstream_reader NOT IDENTIFIED HOST NONE
     DEFAULT ROLE tillstream_reader_role;
 GRANT tillstream_stream_role TO tillstream_stream;
 GRANT tillstream_migrator_role TO tillstream_migrator;
 GRANT tillstream_console_role TO tillstream_console;
+GRANT tillstream_desk_role TO tillstream_desk;
 GRANT tillstream_reader_role TO tillstream_reader;

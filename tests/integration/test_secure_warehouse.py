@@ -206,13 +206,13 @@ def test_every_statement_of_the_users_file_is_understood_and_grants_what_exists(
         ).result_rows
     known = {(table, name) for table, name in columns} | {(table, None) for table, _ in columns}
     named = re.findall(r"(?:SELECT\((\w+)\) )?ON tillstream\.(\w+)", "\n".join(users))
-    assert len(named) == 4
+    assert len(named) == 6
     assert {(table, column or None) for column, table in named} <= known
 
 
 def test_no_user_of_the_file_can_log_in_before_a_password_is_given(users: list[str]) -> None:
     made = [one for one in users if one.startswith("CREATE USER")]
-    assert len(made) == 4
+    assert len(made) == 5
     assert all("NOT IDENTIFIED HOST NONE" in one for one in made)
 
 

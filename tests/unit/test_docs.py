@@ -96,7 +96,8 @@ def _without_options(
 
 
 def _positional(command: Any, rest: list[str]) -> str | None:
-    most = sum(one.nargs for one in command.params if one.param_type_name == "argument")
+    takes = [one.nargs for one in command.params if one.param_type_name == "argument"]
+    most = len(rest) if -1 in takes else sum(takes)
     return f"unexpected: {rest[most:]}" if len(rest) > most else None
 
 

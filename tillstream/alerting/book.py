@@ -1,6 +1,6 @@
 """The alerts of one process in memory: what was read of them, and what it folds to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tillstream.alerting.alert import AlertView, Detection, Place
 from tillstream.alerting.fold import Folded, Logged, fold
@@ -23,6 +23,11 @@ class Book:
 
     def get(self, alert_id: str) -> Folded | None:
         return self._folded.get(alert_id)
+
+    def recorded_ms(self) -> Iterator[int]:
+        """When each step of the detector was recorded."""
+        for steps in self._detections.values():
+            yield from (step.recorded_at_ms for step in steps.values())
 
     def views(self, now_ms: int) -> list[AlertView]:
         """The most expensive first."""

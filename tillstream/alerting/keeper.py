@@ -48,7 +48,8 @@ class Keeper:
         self._waiting = {one.place: one for one in tables.waiting_entries(self._client)}
         of_waiting = {one.action.alert_id for one in self._waiting.values() if one.action}
         self.load({*tables.current_alerts(self._client, since_ms=since_ms), *of_waiting})
-        self._recorded_ms = since_ms
+        with self._guard:
+            self._recorded_ms = max([since_ms, *self._book.recorded_ms()])
 
     def get(self, alert_id: str) -> Folded | None:
         with self._guard:

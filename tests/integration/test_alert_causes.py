@@ -1,0 +1,98 @@
+"""From stock reports to alerts that know their supplier: strikes, and what is not sold any more."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from clickhouse.client import Client, connect
+from producers.memory import MemoryPublisher
+from streaming.sinks import WarehouseSink
+from streaming.watch import StockWatch
+from tests.builders import AT, CODEC, TOPIC_IDS, decoded, moved
+from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tillstream.alerting import tables
+from tillstream.alerting.book import Book
+from tillstream.alerting.incidents import incidents
+from tillstream.clock import FakeClock
+from tillstream.settings import RiskSettings
+
+pytestmark = pytest.mark.integration
+
+RULES = RiskSettings(lead_time_days=2.0, default_daily_units=4.0, prior_weight_days=7.0)
+CLOCK = FakeClock(round((AT + timedelta(days=3000)).timestamp() * 1000))
+STRUCK, OTHERS = 400, 1200
+
+
+@pytest.fixture
+def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
+    with own_database(warehouse_server, "causes") as own, closing(connect(own)) as client:
+        yield client
+
+
+@pytest.fixture
+def sink(client: Client) -> Iterator[WarehouseSink]:
+    outbox = MemoryPublisher(CODEC, customer_key=b"a key for tests")
+    sink = WarehouseSink(client, followers=(StockWatch(client, RULES, outbox, clock=CLOCK),))
+    sink.open()
+    yield sink
+    sink.close()
+
+
+def book(client: Client) -> Book:
+    book = Book()
+    current = tables.current_alerts(client, since_ms=0)
+    book.add(detections=tables.steps_of(client, current))
+    return book
+
+
+def test_supplier_who_strikes_is_one_incident(client: Client, sink: WarehouseSink) -> None:
+    client.command(
+        "INSERT INTO dim_product (product_id, product_name, category, supplier_id)"
+        " SELECT toString(number), concat('Item ', toString(number)), 'dairy',"
+        f" if(number < {STRUCK}, 'struck', concat('V', toString(number % 9)))"
+        f" FROM numbers({STRUCK + OTHERS})"
+    )
+    client.command("INSERT INTO dim_store (store_id, region) VALUES ('304', 'north')")
+    client.command(
+        "INSERT INTO dim_supplier (supplier_id, supplier_name) VALUES ('struck', 'Mill & Sons')"
+    )
+
+    def shelves(first: int, last: int, *, offset: int, on_hand: int) -> None:
+        rows = [
+            moved(offset + n, product_id=str(n), quantity_on_hand=on_hand)
+            for n in range(first, last)
+        ]
+        sink.write(decoded(*rows), TOPIC_IDS, batch_id=0)
+
+    shelves(0, STRUCK + OTHERS, offset=0, on_hand=60)
+    for day in range(4):  # what is left of the struck supplier's goods, a hundred items a day
+        shelves(100 * day, 100 * day + 100, offset=2000 + 100 * day, on_hand=1)
+    shelves(STRUCK, STRUCK + 15, offset=3000, on_hand=1)
+    views = book(client).views(now_ms=0)
+    assert len(views) == STRUCK + 15
+    (strike,) = incidents(views)
+    assert len(strike.alert_ids) == STRUCK
+    assert (strike.supplier_id, strike.supplier_name) == ("struck", "Mill & Sons")
+    milk = next(view for view in views if view.product_id == "7")
+    assert (milk.product_name, milk.category, milk.region) == ("Item 7", "dairy", "north")
+    assert milk.days_of_cover == pytest.approx(1 / 4, rel=0.01)
+
+
+def test_nobody_is_woken_for_what_is_not_sold_any_more(client: Client, sink: WarehouseSink) -> None:
+    client.command(
+        "INSERT INTO dim_product (product_id, discontinued_on) VALUES"
+        " ('old', '2017-11-01'), ('soon', '2017-12-24')"
+    )
+    client.command("INSERT INTO dim_store (store_id, closed_on) VALUES ('closed', '2017-11-20')")
+    client.command(
+        "INSERT INTO delisted_items (store_id, product_id, delisted_on) VALUES"
+        " ('304', 'unlisted', '2017-01-01'), ('304', 'listed-again', NULL)"
+    )
+    products = ("old", "soon", "unlisted", "listed-again", "unknown")
+    rows = [moved(n, product_id=name, quantity_on_hand=0) for n, name in enumerate(products)]
+    rows.append(moved(9, store_id="closed", product_id="soon", quantity_on_hand=0))
+    sink.write(decoded(*rows), TOPIC_IDS, batch_id=0)
+    woken = {(view.store_id, view.product_id) for view in book(client).views(now_ms=0)}
+    assert woken == {("304", "soon"), ("304", "listed-again"), ("304", "unknown")}
