@@ -47,6 +47,10 @@ class Names:
         every = self._kept.get("products", self._read_products)
         return every.get(product_id, NO_PRODUCT)
 
+    def categories(self) -> list[str]:
+        every = self._kept.get("products", self._read_products)
+        return sorted({one.category for one in every.values()} - {""})
+
     def _read_stores(self) -> dict[str, StoreName]:
         rows = self._warehouse.rows(
             "SELECT s.store_id AS store_id, d.store_name AS name, d.region AS region,"

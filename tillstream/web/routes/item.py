@@ -25,6 +25,7 @@ from tillstream.web.wiring import Console
 router = APIRouter()
 
 _NEWEST_STEPS = 40
+_LONGEST_ID = 256
 _Percent = Annotated[float, Query(ge=-90, le=900)]
 _LeadDays = Annotated[float, Query(ge=-60, le=60)]
 
@@ -111,7 +112,9 @@ def _card(
 ) -> item.Card:
     """Raises Problem 404 for an item that is not there, or not this person's."""
     shelf = None
-    if person.scope.sees(store_id):
+    # Letters that cannot be printed are in no id, and not every way to the warehouse takes them.
+    is_id = f"{store_id}{product_id}".isprintable() and len(product_id) <= _LONGEST_ID
+    if is_id and person.scope.sees(store_id):
         shelf = item.card(console.warehouse, person.scope, store_id=store_id, product_id=product_id)
     if shelf is None:
         raise not_found(person.name, f"item {store_id}/{product_id}")

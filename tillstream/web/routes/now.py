@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
 from tillstream.alerting.alert import SEVERITIES, AlertView
+from tillstream.errors import ServiceError
 from tillstream.web.board import Board
 from tillstream.web.filters import STATES, Filters
 from tillstream.web.gate import ConsoleHere, SignedIn, session_of
@@ -221,13 +222,18 @@ class Rows:
 
 
 def _choices(console: Console, scope: Scope) -> dict[str, list[tuple[str, str]]]:
-    """What the filters offer, as (value, words): whatever there is."""
-    views = console.board.alerts(scope)
-    stores = {view.store_id: console.names.store(view.store_id).name for view in views}
+    """What the filters offer, as (value, words): the stores and categories that there are, so that
+    an alert that arrives later can be looked for too. Without the warehouse, none."""
+    try:
+        stores = console.names.stores(scope)
+        categories = console.names.categories()
+    except ServiceError:
+        stores, categories = {}, []
+    regions = sorted({one.region for one in stores.values()} - {""})
     return {
         "severity": [(severity.value, severity.value) for severity in SEVERITIES],
-        "region": [(one, one) for one in sorted({view.region for view in views} - {""})],
-        "store": sorted(stores.items(), key=lambda one: (len(one[0]), one[0])),
-        "category": [(one, one) for one in sorted({view.category for view in views} - {""})],
+        "region": [(one, one) for one in regions],
+        "store": [(key, one.name) for key, one in stores.items()],
+        "category": [(one, one.lower()) for one in categories],
         "state": [(one, one) for one in STATES],
     }
