@@ -25,7 +25,7 @@ from tillstream.oncall.store import Store
 from tillstream.settings import KafkaSettings, Settings, load_settings
 from tillstream.telemetry.pager import PagerMetrics
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
 
 STORM = 1_000
 POLICY = """\
