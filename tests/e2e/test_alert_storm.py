@@ -26,10 +26,10 @@ from tillstream.web.database import Database
 from tillstream.web.people import Role
 from tillstream.web.sessions import Sessions
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 STORM, BATCH = 1_000, 100
-ANSWERED = range(0, STORM, 5)
+ANSWERED = range(0, STORM, 10)
 POLICY = """\
 channels:
   hook: {{type: webhook, url: "http://127.0.0.1:{port}/", pages_per_minute: 100000}}
@@ -52,7 +52,7 @@ def settings(
 
 
 def answer(url: str, token: str) -> None:
-    """Acknowledge every fifth alert, one request each, sent again until it was answered."""
+    """Acknowledge every tenth alert, one request each, sent again until it was answered."""
     headers = {"authorization": f"Bearer {token}"}
     deadline = time.monotonic() + 900
     with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as client:
