@@ -4,9 +4,10 @@ The work is in `orchestration`, without Airflow. A DAG only says what follows wh
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 from airflow.sdk import Asset, get_current_context
@@ -84,6 +85,15 @@ def day_and_settings() -> tuple[date, Settings]:
             asked.setdefault("date", (event.extra or {}).get("date"))
     start = context.get("data_interval_start") or context.get("logical_date")
     return day_of_run(start, asked), load_settings()
+
+
+def forecasting(name: str) -> Callable[[Settings, date], object]:
+    """A function of `orchestration.forecasting`, loaded only when a task needs it: parsing a DAG
+    must not load the libraries of the models."""
+    found: Callable[[Settings, date], object] = getattr(
+        import_module("orchestration.forecasting"), name
+    )
+    return found
 
 
 def run_id() -> str:

@@ -9,6 +9,8 @@ from orchestration.dags.arranging import (
     START,
     day_and_settings,
     deadline,
+    forecasting,
+    told,
 )
 
 with DAG(
@@ -25,11 +27,9 @@ with DAG(
 
     @task(task_id="predict", outlets=[FORECASTS])
     def _predict() -> None:
-        # Only here: parsing a DAG must not load the libraries of the models.
-        from orchestration.forecasting import predict
-
         day, settings = day_and_settings()
-        predict(settings, day)
+        with told():
+            forecasting("predict")(settings, day)
         get_current_context()["outlet_events"][FORECASTS].extra = {"date": day.isoformat()}
 
     _predict()

@@ -9,6 +9,8 @@ from orchestration.dags.arranging import (
     START,
     day_and_settings,
     deadline,
+    forecasting,
+    told,
 )
 
 with DAG(
@@ -25,11 +27,9 @@ with DAG(
 
     @task(task_id="build_features", outlets=[FEATURES])
     def _build_features() -> None:
-        # Only here: parsing a DAG must not load the libraries of the models.
-        from orchestration.forecasting import build_features
-
         day, settings = day_and_settings()
-        build_features(settings, day)
+        with told():
+            forecasting("build_features")(settings, day)
         get_current_context()["outlet_events"][FEATURES].extra = {"date": day.isoformat()}
 
     _build_features()

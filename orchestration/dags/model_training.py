@@ -9,6 +9,8 @@ from orchestration.dags.arranging import (
     day_and_settings,
     deadline,
     every_night,
+    forecasting,
+    told,
 )
 
 with DAG(
@@ -25,11 +27,9 @@ with DAG(
 
     @task(task_id="train", outlets=[MODELS])
     def _train() -> None:
-        # Only here: parsing a DAG must not load the libraries of the models.
-        from orchestration.forecasting import train
-
         day, settings = day_and_settings()
-        train(settings, day)
+        with told():
+            forecasting("train")(settings, day)
         get_current_context()["outlet_events"][MODELS].extra = {"date": day.isoformat()}
 
     _train()
