@@ -90,7 +90,7 @@ def test_cluster_statements_parse(settings: Settings) -> None:
         for statement in migration.statements():
             for text in clustered(statement, "chain"):
                 tree = root.raw_query(f"EXPLAIN AST {text}", fmt="TSVRaw").decode()
-                kinds = ("CreateQuery", "InsertQuery", "DropQuery", "TruncateQuery")
+                kinds = ("Create", "Insert", "Drop", "Truncate", "Alter")
                 assert tree.startswith(kinds), text[:80]
     root.close()
 
