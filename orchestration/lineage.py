@@ -39,7 +39,7 @@ WRITTEN: Mapping[str, tuple[str, ...]] = {
     "anomalies": (Topic.SALES, Topic.INVENTORY),
     "stockout_risk_history": (
         *("current_stock_states", "item_sales_daily"),
-        *("demand_prior", "demand_belief", "demand_model"),
+        *("demand_prior", "demand_belief", "demand_model", "purchase_orders", "deliveries"),
     ),
     "restock_alert_history": ("stockout_risk_history",),
     "restock_alerts_published": ("restock_alert_history",),
@@ -50,13 +50,21 @@ WRITTEN: Mapping[str, tuple[str, ...]] = {
     "rollup_weekly": ("rollup_daily",),
     "rollup_groups": ("rollup_hourly", "rollup_daily", "rollup_weekly", "dim_product", "dim_store"),
     "quality_results": ("fact_sales", "fact_inventory", "rollup_daily"),
+    "alert_actions": (Topic.ALERT_ACTIONS, "restock_alert_history"),
+    "alert_states": ("restock_alert_history", "alert_actions"),
+    "phantom_stock": ("current_stock_states", "item_sales_daily", "demand_belief"),
+    "forecast_features": ("fact_sales", "shelf_turns", "price_changes", "dim_product"),
+    "forecasts": ("forecast_features",),
+    "forecast_weeks": ("forecasts",),
+    "model_metrics": ("forecasts", "fact_sales"),
     "night_loads": ("fact_sales", "fact_inventory"),
     "night_cuts": ("stream_commits",),
     "night_steps": (),
     "night_alerts": ("night_steps",),
     "erasures": (),
     **dict.fromkeys(("dim_product", "dim_store", "dim_supplier", "dim_date"), ()),
-    **dict.fromkeys(("demand_prior", "purchase_orders"), ()),
+    # What people load, as the chain's own systems have it.
+    **dict.fromkeys(("demand_prior", "purchase_orders", "delisted_items", "store_access"), ()),
 }
 
 

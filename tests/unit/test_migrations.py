@@ -112,7 +112,7 @@ def test_every_feed_stays_on_its_shard() -> None:
     """Both its ends are spread by store, so that what it writes is where readers look for it."""
     tables = {t.split()[2]: t for t in statements() if t.startswith("CREATE TABLE")}
     feeds = [text for text in statements() if text.startswith("CREATE MATERIALIZED VIEW")]
-    assert len(feeds) == 6
+    assert len(feeds) == 7
     for feed in feeds:
         ends = re.findall(r"\b(?:TO|FROM) (\w+)", feed)
         assert len(ends) == 2
