@@ -53,6 +53,11 @@ _TURNS = (
     " FROM fact_inventory"
     " WHERE (quantity_on_hand <= 0) != (quantity_on_hand - quantity_change <= 0)"
 )
+_DELIVERIES = (
+    "INSERT INTO deliveries (store_id, product_id, event_time, event_key, reason, units)"
+    " SELECT store_id, product_id, event_time, event_key, reason, quantity_change AS units"
+    " FROM fact_inventory WHERE reason IN ('delivery', 'transfer_in') AND quantity_change > 0"
+)
 _RISK = "INSERT INTO stockout_risk SELECT * FROM stockout_risk_history"
 
 _AGAIN: dict[str, tuple[str, ...]] = {
@@ -61,6 +66,7 @@ _AGAIN: dict[str, tuple[str, ...]] = {
     "current_stock_states": (_STOCK,),
     "event_index": _INDEX,
     "shelf_turns": (_TURNS,),
+    "deliveries": (_DELIVERIES,),
     "stockout_risk": (_RISK,),
 }
 

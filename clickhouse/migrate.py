@@ -15,6 +15,7 @@ _CREATE_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 _CREATE_ANY = re.compile(r"^(CREATE (?:TABLE|VIEW|MATERIALIZED VIEW)) (\w+)", re.MULTILINE)
 _DROP = re.compile(r"^(DROP|TRUNCATE) (TABLE|VIEW) (\w+)$")
 _ALTER = re.compile(r"^ALTER TABLE (\w+)")
+_OF_DATA = re.compile(r"\b(?:PROJECTION|MODIFY SETTING)\b")
 _ENGINE = re.compile(r"ENGINE = (\w*MergeTree)(?:\(([^)]*)\))?")
 
 _FEED = re.compile(r"^CREATE MATERIALIZED VIEW (\w+) TO (\w+) AS")
@@ -78,8 +79,8 @@ def clustered(statement: str, cluster: str) -> list[str]:
     if altered := _ALTER.match(statement):
         changes = statement[altered.end() :]
         # Below first: the table that spans them may only have columns that they have. It has no
-        # data, and so no projections.
-        tables = ("_local",) if " PROJECTION " in changes else ("_local", "")
+        # data of its own, and so neither projections nor settings of a MergeTree.
+        tables = ("_local",) if _OF_DATA.search(changes) else ("_local", "")
         return [f"ALTER TABLE {altered[1]}{part} {spread}{changes}" for part in tables]
     if feed := _FEED.match(statement):
         # From local table to local table: part of the same insert, under the same token.
