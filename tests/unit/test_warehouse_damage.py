@@ -28,6 +28,13 @@ def test_part_and_table_are_read_from_the_engines_words(table: str) -> None:
     assert part.folder == f"/home/store/e85/{_UUID}/"
 
 
+def test_a_projection_goes_with_the_part_that_it_lies_in() -> None:
+    words = engine_words("tillstream.fact_sales").replace(
+        f"part {_PATH}/", f"part {_PATH}/days.proj/"
+    )
+    assert damaged_part(parse_engine_error(words)) == DamagedPart("tillstream.fact_sales", _PATH)
+
+
 @pytest.mark.parametrize(
     "error",
     [

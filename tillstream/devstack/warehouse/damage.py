@@ -27,7 +27,9 @@ log = logging.getLogger("tillstream.warehouse")
 _CODES = frozenset({CORRUPTED_DATA, 27, 32, 33, 40, 107, 117, 226, 228, 271, 432})
 _NAME = r"(?:`(?:[^`\\]|\\.)+`|\w+)"
 _PART = re.compile(
-    rf"while reading from part (?P<path>\S+?)/? in table (?P<table>{_NAME}\.{_NAME}) "
+    # A projection is read as a part of its own, and goes with the one that it lies in.
+    r"while reading from part (?P<path>\S+?)(?:/\w+\.proj)?/?"
+    rf" in table (?P<table>{_NAME}\.{_NAME}) "
 )
 _LOOK_EVERY_S = 30.0
 # The engine's default (old_parts_lifetime) and some.
