@@ -180,7 +180,8 @@ def test_the_live_risk_can_begin_from_the_forecast(
     shelves = [(row["store_id"], row["product_id"]) for row in rows(past, "forecast_weeks")[:2]]
     for shelf, as_of in zip(shelves, (WEEK_AGO + timedelta(days=1), WEEK_AGO), strict=True):
         past.client.command(
-            "INSERT INTO demand_belief VALUES"
+            "INSERT INTO demand_belief"
+            " (store_id, product_id, a, b, dispersion, as_of, learned_at) VALUES"
             f" ('{shelf[0]}', '{shelf[1]}', 40, 20, 1.5, '{as_of} 00:00:00', now64(6))"
         )
     risk = past.settings.risk.model_copy(update={"forecast_priors": True})

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ def serve_console(settings: Settings, place: Place, *, say: Callable[[str], None
     words = "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.ERROR, format=words, force=True)
     logging.getLogger("tillstream").setLevel(logging.WARNING)
+    # Once it has ended, uvicorn sends itself the signal again: being told to stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     server = uvicorn.Server(config(console, place))
     server.run(sockets=[listener])
 
