@@ -161,8 +161,9 @@ LEFT JOIN
 ) AS s ON s.store_id = f.store_id AND s.product_id = f.product_id AND s.date_key = f.date_key"""
 
 _CENTRE = """
-INSERT INTO demand_belief (store_id, product_id, a, b, dispersion, as_of, learned_at)
-SELECT b.store_id, b.product_id, b.b * f.mean / 7, b.b, b.dispersion, b.as_of, now64(6)
+INSERT INTO demand_belief (store_id, product_id, a, b, dispersion, as_of, learned_at, first_seen)
+SELECT b.store_id, b.product_id, b.b * f.mean / 7, b.b, b.dispersion, b.as_of, now64(6),
+       b.first_seen
 FROM
 (
     SELECT * FROM demand_belief FINAL
