@@ -9,11 +9,13 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
+import psutil
 
 from tillstream.devstack import process
 from tillstream.devstack.ports import LOOPBACK, free_port, is_free
@@ -27,6 +29,7 @@ POOL = "tillstream_nights"
 _DAGS = Path(__file__).resolve().parents[2] / "orchestration" / "dags"
 _START_TIMEOUT_S = 180.0
 _STOP_TIMEOUT_S = 60.0
+_PARTS_STOP_S = 10.0
 _COMMAND_TIMEOUT_S = 180.0
 _PARTS = ("metadatabase", "scheduler", "dag_processor")
 
@@ -148,7 +151,16 @@ def down(settings: Settings) -> bool:
     if managed is None:
         process.pid_file(settings.home, NAME).unlink(missing_ok=True)
         return False
+    parts: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        parts = psutil.Process(managed.pid).children(recursive=True)
     process.stop(managed, home=settings.home, timeout_s=_STOP_TIMEOUT_S)
+    # `standalone` does not wait for what it started.
+    _, left = psutil.wait_procs(parts, timeout=_PARTS_STOP_S)
+    for part in left:
+        with suppress(psutil.NoSuchProcess):
+            part.kill()
+    psutil.wait_procs(left, timeout=_PARTS_STOP_S)
     return True
 
 
