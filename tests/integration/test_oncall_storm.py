@@ -59,7 +59,7 @@ def settings(
 
 # Once, of three runs on a quiet machine, the pager never saw a tenth of the alerts that the
 # warehouse held. The cause is not known: docs/oncall.md says so, and the test stays to find it.
-@pytest.mark.skipif("TILLSTREAM_STORM" not in os.environ, reason="set TILLSTREAM_STORM=1")
+@pytest.mark.skipif("PAGER_STORM" not in os.environ, reason="set PAGER_STORM=1")
 def test_a_storm_with_kills_loses_no_page_and_repeats_only_what_was_under_way(
     settings: Settings,
 ) -> None:
