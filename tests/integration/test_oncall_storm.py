@@ -1,6 +1,5 @@
-"""The pager's process in a storm of a thousand alerts, killed again and again."""
+"""The pager's process in a storm of alerts, killed again and again."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -28,7 +27,7 @@ from tillstream.telemetry.pager import PagerMetrics
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
 
-STORM = 1_000
+STORM = 300
 POLICY = """\
 channels:
   hook: {{type: webhook, url: "http://127.0.0.1:{http}/", pages_per_minute: 100000}}
@@ -57,9 +56,6 @@ def settings(
         yield load_settings(home=tmp_path, kafka=kafka, warehouse=warehouse)
 
 
-# Once, of three runs on a quiet machine, the pager never saw a tenth of the alerts that the
-# warehouse held. The cause is not known: docs/oncall.md says so, and the test stays to find it.
-@pytest.mark.skipif("PAGER_STORM" not in os.environ, reason="set PAGER_STORM=1")
 def test_a_storm_with_kills_loses_no_page_and_repeats_only_what_was_under_way(
     settings: Settings,
 ) -> None:
@@ -72,7 +68,8 @@ def test_a_storm_with_kills_loses_no_page_and_repeats_only_what_was_under_way(
         http.reply = grumpy
         policy = POLICY.format(http=http.port, smtp=mail.port, more="")
         (settings.home / "oncall.yaml").write_text(policy)
-        raise_alerts(settings, STORM, "storm-")
+        # In the log of actions, which all tests share, nobody has answered for these.
+        raise_alerts(settings, STORM, "unanswered-")
 
         def taken_more_than(number: float) -> bool:
             return len(http.taken) > number
@@ -83,7 +80,7 @@ def test_a_storm_with_kills_loses_no_page_and_repeats_only_what_was_under_way(
                 pager.until(partial(taken_more_than, STORM * share))
                 pager.kill()
         with program(settings, "oncall", "run") as pager:
-            wanted = {f"tillstream/alert/storm-{number}" for number in range(STORM)}
+            wanted = {f"tillstream/alert/unanswered-{number}" for number in range(STORM)}
             pager.until(lambda: {one.body["dedup_key"] for one in http.taken} == wanted)
             pager.until(lambda: {key for key, _ in mail.keys} == wanted)
             pager.until(lambda: set(_waiting(settings)) == {0})

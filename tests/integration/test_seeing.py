@@ -109,13 +109,13 @@ def test_a_broker_that_is_away_is_told_and_forgotten(
     watch.close()
 
 
-def test_the_front_counts_what_clients_ask(warehouse_server: WarehouseProcess) -> None:
+def test_the_front_counts_what_clients_ask(own_warehouse: WarehouseProcess) -> None:
     def figures() -> Scrape:
-        page = httpx.get(f"{warehouse_server.url}/metrics", trust_env=False)
+        page = httpx.get(f"{own_warehouse.url}/metrics", trust_env=False)
         assert page.status_code == 200
         return Scrape.of(page.text, at_s=0.0)
 
-    settings = warehouse_server.settings("default")
+    settings = own_warehouse.settings("default")
     requests = "tillstream_warehouse_requests_total"
     with closing(connect(settings)) as client:
         before = figures()
@@ -131,7 +131,7 @@ def test_the_front_counts_what_clients_ask(warehouse_server: WarehouseProcess) -
     assert grew(kind="select", code="60") == 1
     assert (after.total("process_resident_memory_bytes") or 0) > 50e6
     secret = settings.password.get_secret_value()
-    assert secret not in httpx.get(f"{warehouse_server.url}/metrics", trust_env=False).text
+    assert secret not in httpx.get(f"{own_warehouse.url}/metrics", trust_env=False).text
 
 
 NOW = datetime(2026, 1, 31, 17, 40, tzinfo=UTC)
