@@ -4,13 +4,13 @@ The work is in `orchestration`, without Airflow. A DAG only says what follows wh
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
-from airflow.sdk import Asset, get_current_context
+from airflow.sdk import DAG, Asset, get_current_context, task
 from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.timetables.interval import CronDataIntervalTimetable
@@ -38,6 +38,53 @@ DEFAULTS: dict[str, Any] = {
     "execution_timeout": timedelta(minutes=45),
     "pool": POOL,
 }
+
+
+def night_dag(
+    dag_id: str,
+    description: str | None,
+    schedule: CronDataIntervalTimetable | list[Asset],
+    *,
+    hours: float,
+    tag: str,
+) -> DAG:
+    """A DAG as all of ours are; late when not done `hours` after it was queued."""
+    return DAG(
+        dag_id,
+        description=description,
+        schedule=schedule,
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULTS,
+        deadline=deadline(dag_id, hours=hours),
+        tags=["tillstream", tag],
+    )
+
+
+def forecasting_dag(
+    dag_id: str,
+    description: str | None,
+    schedule: CronDataIntervalTimetable | list[Asset],
+    *,
+    step: str,
+    makes: Asset,
+    hours: float = 2,
+) -> DAG:
+    """A DAG of one task: the function `step` of `orchestration.forecasting`, which makes `makes`.
+
+    The function is found when the task runs: reading a DAG must not load the models' libraries.
+    """
+
+    def perform() -> None:
+        day, settings = day_and_settings()
+        with told():
+            getattr(import_module("orchestration.forecasting"), step)(settings, day)
+        get_current_context()["outlet_events"][makes].extra = {"date": day.isoformat()}
+
+    with night_dag(dag_id, description, schedule, hours=hours, tag="forecast") as dag:
+        task(task_id=step, outlets=[makes])(perform)()
+    return dag
 
 
 def every_night(cron: str = CRON) -> CronDataIntervalTimetable:
@@ -85,15 +132,6 @@ def day_and_settings() -> tuple[date, Settings]:
             asked.setdefault("date", (event.extra or {}).get("date"))
     start = context.get("data_interval_start") or context.get("logical_date")
     return day_of_run(start, asked), load_settings()
-
-
-def forecasting(name: str) -> Callable[[Settings, date], object]:
-    """A function of `orchestration.forecasting`, loaded only when a task needs it: parsing a DAG
-    must not load the libraries of the models."""
-    found: Callable[[Settings, date], object] = getattr(
-        import_module("orchestration.forecasting"), name
-    )
-    return found
 
 
 def run_id() -> str:

@@ -1,14 +1,12 @@
 """Every night: close the day, check it, roll it up, put it in service, correct earlier days."""
 
-from airflow.sdk import DAG, chain, get_current_context, task
+from airflow.sdk import chain, get_current_context, task
 
 from orchestration.dags.arranging import (
-    DEFAULTS,
     ROLLUPS,
-    START,
     day_and_settings,
-    deadline,
     every_night,
+    night_dag,
     run_id,
     told,
 )
@@ -26,17 +24,7 @@ def _perform(name: str) -> None:
         get_current_context()["outlet_events"][ROLLUPS].extra = {"date": day.isoformat()}
 
 
-with DAG(
-    "daily_etl_pipeline",
-    description=__doc__,
-    schedule=every_night(),
-    start_date=START,
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULTS,
-    deadline=deadline("daily_etl_pipeline", hours=2),
-    tags=["tillstream", "night"],
-):
+with night_dag("daily_etl_pipeline", __doc__, every_night(), hours=2, tag="night"):
     chain(
         *(
             task(task_id=step.name, outlets=[ROLLUPS] if step.name == "load" else [])(_perform)(

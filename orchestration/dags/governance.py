@@ -1,22 +1,12 @@
 """Every night: erase again whoever a rebuild or a late event has brought back."""
 
-from airflow.sdk import DAG, task
+from airflow.sdk import task
 
-from orchestration.dags.arranging import DEFAULTS, START, deadline, every_night, told
+from orchestration.dags.arranging import every_night, night_dag, told
 from orchestration.governance import apply_erasures
 from tillstream.settings import load_settings
 
-with DAG(
-    "governance",
-    description=__doc__,
-    schedule=every_night("0 10 * * *"),
-    start_date=START,
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULTS,
-    deadline=deadline("governance", hours=3),
-    tags=["tillstream", "privacy"],
-):
+with night_dag("governance", __doc__, every_night("0 10 * * *"), hours=3, tag="privacy"):
 
     @task(task_id="apply_erasures")
     def _apply_erasures() -> None:

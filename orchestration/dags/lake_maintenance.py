@@ -1,28 +1,11 @@
 """Every night: small objects of the lake become large ones, and what is too old is forgotten."""
 
-from airflow.sdk import DAG, chain, task
+from airflow.sdk import chain, task
 
-from orchestration.dags.arranging import (
-    DEFAULTS,
-    START,
-    day_and_settings,
-    deadline,
-    every_night,
-    told,
-)
+from orchestration.dags.arranging import day_and_settings, every_night, night_dag, told
 from orchestration.maintenance import compact_lake, expire_lake
 
-with DAG(
-    "lake_maintenance",
-    description=__doc__,
-    schedule=every_night("30 8 * * *"),
-    start_date=START,
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULTS,
-    deadline=deadline("lake_maintenance", hours=3),
-    tags=["tillstream", "lake"],
-):
+with night_dag("lake_maintenance", __doc__, every_night("30 8 * * *"), hours=3, tag="lake"):
 
     @task(task_id="compact")
     def _compact() -> None:
