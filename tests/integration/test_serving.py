@@ -5,6 +5,8 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +24,9 @@ from tillstream.reports.macros import TimeRange, expand
 from tillstream.reports.panel import ALL, Dashboard, Panel
 from tillstream.reports.run import DAY_MS, answer
 from tillstream.settings import WarehouseSettings
+from tillstream.web.people import EVERY_STORE
+from tillstream.web.reads.stores import by_store, shrinkage, today
+from tillstream.web.reads.warehouse import Warehouse
 
 pytestmark = pytest.mark.integration
 
@@ -160,6 +165,39 @@ def test_revenue_is_the_facts_to_the_cent_on_every_way(
     report = answer(client, executive, span, {})
     (told,) = (rows for panel, rows in report.answers if panel.title == by_day.title)
     assert sum(told["revenue"].to_pylist()) == exact
+
+
+def test_the_console_says_what_dashboards_say_to_the_cent(
+    client: Client, small_chain: WarehouseSettings
+) -> None:
+    with closing(Warehouse(small_chain)) as warehouse:
+        now = today(warehouse)
+        assert now is not None
+        now = replace(now, until_ms=END_MS)
+        stores = by_store(warehouse, EVERY_STORE, now)
+        four_weeks = shrinkage(warehouse, EVERY_STORE, now)["sold"]
+    executive, by_day = panel_of("Revenue and profit by day")
+    day = datetime.fromisoformat(f"{now.day}T00:00:00Z")
+    end_ms = int(day.timestamp() * 1000) + DAY_MS
+    span = TimeRange(end_ms - 28 * DAY_MS, end_ms - 1)
+    shown = select(client, expand(by_day.sql, span, chosen_in(executive))).to_pylist()
+    assert f"{four_weeks:.2f}" == f"{sum(row['revenue'] for row in shown):.2f}"
+    hours = select(
+        client,
+        "SELECT store_id, sum(revenue) AS revenue, sum(profit) AS profit, sum(lines) AS lines"
+        " FROM bi_sales_by_hour WHERE date >= toDate({day:String}) - 2"
+        " AND hour >= fromUnixTimestamp64Milli({until:Int64} - 86400000, 'UTC')"
+        " AND hour < fromUnixTimestamp64Milli({until:Int64}, 'UTC') GROUP BY store_id",
+        parameters={"day": now.day, "until": now.until_ms},
+    ).to_pylist()
+    assert len(stores) == 6
+    assert {
+        (row["store_id"], f"{row['revenue']:.2f}", f"{row['profit']:.2f}", row["lines"])
+        for row in stores
+    } == {
+        (row["store_id"], f"{row['revenue']:.2f}", f"{row['profit']:.2f}", row["lines"])
+        for row in hours
+    }
 
 
 def test_stores_add_up_to_the_chain(client: Client) -> None:
