@@ -1,28 +1,41 @@
-"""A night that dies by SIGKILL just before the statement that holds a given text. A program:
-`python -m tests.integration.killed_night DAY TEXT`, with the settings in the environment."""
+"""A night that dies by SIGKILL just before the N-th statement, insert or file that holds a given
+text. A program: `python -m tests.integration.killed_night DAY TEXT N`, with the settings in the
+environment."""
 
 import os
 import signal
 import sys
+from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
-from clickhouse.client import Client
-from clickhouse.queries import command as real_command
-from orchestration import night, rollups
+from clickhouse_connect.driver.httpclient import HttpClient
+
+from orchestration import night
 from tillstream.settings import load_settings
 
 
-def main() -> None:
-    day, fatal = date.fromisoformat(sys.argv[1]), sys.argv[2]
+def _dies_before(owner: type, name: str, text_of: Callable[..., str], fatal: str, nth: int) -> None:
+    real = getattr(owner, name)
+    met = 0
 
-    def command(client: Client, sql: str, **options: Any) -> None:
-        if fatal in sql:
+    def watched(*args: Any, **options: Any) -> Any:
+        nonlocal met
+        met += fatal in text_of(*args)
+        if met == nth:
             os.kill(os.getpid(), signal.SIGKILL)
-        real_command(client, sql, **options)
+        return real(*args, **options)
 
-    setattr(rollups, "command", command)  # noqa: B010
-    night.run_night(load_settings(), day, skip=("close", "report"))
+    setattr(owner, name, watched)
+
+
+def main() -> None:
+    day, fatal, nth = date.fromisoformat(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    _dies_before(HttpClient, "command", lambda _, sql, *rest: sql, fatal, nth)
+    _dies_before(HttpClient, "insert", lambda _, table, *rest: f"INSERT INTO {table}", fatal, nth)
+    _dies_before(Path, "replace", lambda path, *rest: f"replace {path.name}", fatal, nth)
+    night.run_night(load_settings(), day, skip=("close",))
 
 
 if __name__ == "__main__":

@@ -252,25 +252,60 @@ def test_a_second_night_at_once_is_told_who_is_at_work(chain_past: Settings) -> 
         night.run_night(chain_past, DAYS[0], skip=NO_CLOSE)
 
 
-@pytest.mark.parametrize(
-    "before",
-    [
-        "INSERT INTO rollup_daily_staging",  # hours are made, days are not
-        "REPLACE PARTITION '2026-03-07' FROM rollup_daily_staging",  # only hours are served
-        "INSERT INTO rollup_weekly_staging",  # the day is served, its week is not
-    ],
-)
-def test_killed_in_the_middle_the_next_night_ends_the_same(
-    chain_past: Settings, client: Client, before: str
-) -> None:
-    whole = rollup_hashes(client)
-    env = os.environ | environment_of(chain_past.warehouse)
-    env |= {"TILLSTREAM_HOME": str(chain_past.home)}
-    program = [sys.executable, "-m", "tests.integration.killed_night", str(DAYS[1]), before]
+def _die_in_the_night(settings: Settings, day: date, before: str, nth: int) -> None:
+    env = os.environ | environment_of(settings.warehouse) | {"TILLSTREAM_HOME": str(settings.home)}
+    program = [sys.executable, "-m", "tests.integration.killed_night", str(day), before, str(nth)]
     killed = subprocess.run(program, env=env, check=False, timeout=300)
     assert killed.returncode == -signal.SIGKILL
-    night.run_night(chain_past, DAYS[1], skip=NO_CLOSE)
+
+
+def _reports(settings: Settings, day: date) -> dict[str, str]:
+    folder = settings.home / "reports" / day.isoformat()
+    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("before", "nth"),
+    [
+        ("INSERT INTO quality_results", 1),  # checked, but nobody knows
+        ("INSERT INTO rollup_daily_staging", 1),  # hours are made, days are not
+        ("REPLACE PARTITION '2026-03-07' FROM rollup_daily_staging", 1),  # only hours are served
+        ("INSERT INTO rollup_weekly_staging", 1),  # the day is served, its week is not
+        ("INSERT INTO night_loads", 1),  # served, but nobody knows
+        ("replace .store-", 2),  # one page of the report is written
+    ],
+)
+def test_killed_in_any_step_the_next_night_ends_the_same(
+    chain_past: Settings, client: Client, before: str, nth: int
+) -> None:
+    night.run_night(chain_past, DAYS[1], skip=("close",))
+    whole, pages = rollup_hashes(client), _reports(chain_past, DAYS[1])
+    _die_in_the_night(chain_past, DAYS[1], before, nth)
+    night.run_night(chain_past, DAYS[1], skip=("close",))
     assert rollup_hashes(client) == whole
+    assert _reports(chain_past, DAYS[1]) == pages
+
+
+@pytest.mark.parametrize(
+    ("number", "before", "nth"),
+    [
+        (11, "REPLACE PARTITION '2026-03-06' FROM rollup_daily_staging", 1),
+        (12, "INSERT INTO night_loads", 2),
+        (13, "INSERT INTO night_cuts", 3),  # the day is corrected; the others are not settled
+    ],
+)
+def test_killed_in_a_correction_the_next_night_makes_it(
+    chain_past: Settings, client: Client, number: int, before: str, nth: int
+) -> None:
+    sold = f"SELECT sum(units) FROM rollup_daily WHERE date_key = '{DAYS[0]}'"
+    units = client.query(sold).result_rows[0][0]
+    _late_sale(client, DAYS[0], 5, number)
+    _die_in_the_night(chain_past, DAYS[2], before, nth)
+    night.run_night(chain_past, DAYS[2], skip=NO_CLOSE)
+    assert client.query(sold).result_rows[0][0] == units + 5
+    corrected = rollup_hashes(client)
+    night.run_nights(chain_past, DAYS, skip=NO_CLOSE)
+    assert rollup_hashes(client) == corrected
 
 
 def test_a_warehouse_that_dies_in_the_middle_is_told_of_and_the_night_can_be_repeated(
