@@ -69,6 +69,7 @@ class Archiver:
         self._on_state = on_state
         self._guard = threading.Lock()
         self._waiting: list[pa.Table] = []
+        self._waiting_bytes = 0
         self._seen: Offsets = {}
         self._cuts: dict[tuple[str, int], queries.Cut] | None = None
         self._flushes = 0
@@ -99,7 +100,8 @@ class Archiver:
             new = _beyond(records, ranges, self._seen)
             self._advance(ranges)
             self._waiting.append(new)
-            is_full = sum(table.nbytes for table in self._waiting) > _FULL_BYTES
+            self._waiting_bytes += new.nbytes
+            is_full = self._waiting_bytes > _FULL_BYTES
         if is_full:
             self._wake.set()
 
@@ -162,6 +164,7 @@ class Archiver:
         waited is a gap then."""
         with self._guard:
             waiting, self._waiting = self._waiting, []
+            self._waiting_bytes = 0
             seen = dict(self._seen)
         began = time.perf_counter()
         records = pa.concat_tables(waiting) if waiting else None

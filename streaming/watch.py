@@ -31,9 +31,11 @@ from tillstream.settings import RiskSettings
 
 WATCH = "watch"
 _AT_MOST_EVERY_S = 0.5
-# So many shelves at once say that the stream is catching up. Then a fifth of the time is enough:
-# facts go first, and a shelf that is touched again meanwhile is scored once.
+# So many shelves at once, with events as old as that, say that the stream is catching up. Then a
+# fifth of the time is enough: facts go first, and a shelf that is touched again meanwhile is scored
+# once. Many shelves alone do not say it: those of one slow round would make the next one rest.
 _CATCHING_UP = 20_000
+_CATCHING_UP_MS = 10_000
 _SHARE_OF_TIME = 0.2
 _DAY_MS = 86_400_000
 # Events this close to the wall clock are happening now, not being replayed.
@@ -157,7 +159,9 @@ class StockWatch(Follower):
         self._hurry.wait(max(0.0, self._rest_until - time.monotonic()))
         began = time.monotonic()
         shelves = self._work()
-        self._rest_until = began + pause_s(time.monotonic() - began, shelves=shelves)
+        behind_ms = self._clock.now_ms() - self._stream_time_ms
+        took_s = time.monotonic() - began
+        self._rest_until = began + pause_s(took_s, shelves=shelves, behind_ms=behind_ms)
 
     def _work(self) -> int:
         """Score what was touched. Returns how many shelves."""
@@ -284,9 +288,11 @@ class StockWatch(Follower):
         self._unsent.clear()
 
 
-def pause_s(took_s: float, *, shelves: int) -> float:
-    """From the beginning of one scoring, which `took_s`, to that of the next."""
-    return max(_AT_MOST_EVERY_S, took_s / _SHARE_OF_TIME if shelves >= _CATCHING_UP else 0.0)
+def pause_s(took_s: float, *, shelves: int, behind_ms: int) -> float:
+    """From the beginning of one scoring, which `took_s`, to that of the next; the newest event was
+    `behind_ms` old."""
+    is_catching_up = shelves >= _CATCHING_UP and behind_ms > _CATCHING_UP_MS
+    return max(_AT_MOST_EVERY_S, took_s / _SHARE_OF_TIME if is_catching_up else 0.0)
 
 
 def _confidence(scored: pa.Table) -> dict[str, int]:

@@ -219,7 +219,25 @@ def test_a_region_is_the_sum_of_its_stores(client: Client) -> None:
     assert len(regions) == 2 and sum(parts) == ask(client, executive, revenue)[0]["revenue"]
 
 
+def test_sums_by_day_come_with_the_first_merge(client: Client) -> None:
+    by_day = (
+        "SELECT date, sum(revenue), sum(units) FROM bi_sales_by_store GROUP BY date ORDER BY date"
+    )
+    parts = (
+        "SELECT level, length(projections) FROM system.parts"
+        " WHERE active AND database = currentDatabase() AND table = 'fact_sales'"
+    )
+    inserted = client.query(parts).result_rows
+    before = client.query(by_day).result_rows
+    assert {count for level, count in inserted if level == 0} == {0}
+    client.command("OPTIMIZE TABLE fact_sales FINAL")
+    merged = client.query(parts).result_rows
+    assert {count for level, count in merged if level > 0} == {2}
+    assert client.query(by_day).result_rows == before
+
+
 def test_days_of_stores_come_from_the_projection(client: Client) -> None:
+    client.command("OPTIMIZE TABLE fact_sales FINAL")
     plan = client.query(
         "EXPLAIN projections = 1 SELECT date, sum(revenue) FROM bi_sales_by_store"
         " WHERE date >= '2026-03-01' GROUP BY date"
@@ -228,6 +246,7 @@ def test_days_of_stores_come_from_the_projection(client: Client) -> None:
 
 
 def test_days_of_products_come_from_a_projection_too(client: Client) -> None:
+    client.command("OPTIMIZE TABLE fact_sales FINAL")
     dashboard, panel = panel_of("Top movers")
     sql = expand(panel.sql, span_of(dashboard), chosen_in(dashboard))
     plan = client.query(f"EXPLAIN projections = 1 {sql}").result_rows
