@@ -3,20 +3,26 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clickhouse.client import Client, connect
+from lake.client import connect as connect_lake
 from producers.memory import MemoryPublisher
+from simulators.world.chance import Purpose, stream
+from simulators.world.scenario import SupplierStrike
 from streaming.sinks import WarehouseSink
 from streaming.watch import StockWatch
 from tests.builders import AT, CODEC, TOPIC_IDS, decoded, moved
+from tests.fixtures.past import load_orders, score_every_shelf, write_past
 from tests.fixtures.warehouse import WarehouseProcess, own_database
 from tillstream.alerting import tables
 from tillstream.alerting.book import Book
 from tillstream.alerting.incidents import incidents
 from tillstream.clock import FakeClock
-from tillstream.settings import RiskSettings
+from tillstream.settings import LakeSettings, RiskSettings
 
 pytestmark = pytest.mark.integration
 
@@ -78,6 +84,40 @@ def test_supplier_who_strikes_is_one_incident(client: Client, sink: WarehouseSin
     milk = next(view for view in views if view.product_id == "7")
     assert (milk.product_name, milk.category, milk.region) == ("Item 7", "dairy", "north")
     assert milk.days_of_cover == pytest.approx(1 / 4, rel=0.01)
+
+
+def test_a_made_up_strike_is_one_incident_for_each_supplier_who_strikes(
+    warehouse_server: WarehouseProcess, tmp_path: Path
+) -> None:
+    """From the simulator's orders, sales and counts to alerts, with what was learned of demand."""
+    days, stopped = 14, 5
+    strike = SupplierStrike(
+        kind="supplier_strike", suppliers=0.33, from_day=days - stopped, days=stopped
+    )
+    lake = connect_lake(LakeSettings(), url=(tmp_path / "lake").as_uri())
+    with own_database(warehouse_server, "strike") as own, closing(connect(own)) as client:
+        world = write_past(
+            client,
+            lake,
+            days=days,
+            folder=tmp_path,
+            shocks=[strike],
+            stores=6,
+            products=150,
+            rate=1.0,
+            seed=7,
+        )
+        load_orders(client, tmp_path)
+        score_every_shelf(client, days=days)
+        views = book(client).views(now_ms=0)
+    draw = stream(world.seed, Purpose.SHOCK, subject=0).random(len(world.catalogue.suppliers))
+    struck = {f"V{number:04d}" for number in np.flatnonzero(draw < strike.suppliers)}
+    assert 0 < len(struck) < len(draw)
+    found = incidents(views)
+    assert sorted(one.supplier_id for one in found) == sorted(struck)
+    theirs = {view.alert_id for view in views if view.supplier_id in struck}
+    assert {alert_id for one in found for alert_id in one.alert_ids} == theirs
+    assert len(theirs) > 0.8 * len(views) > 50
 
 
 def test_nobody_is_woken_for_what_is_not_sold_any_more(client: Client, sink: WarehouseSink) -> None:

@@ -12,26 +12,20 @@ import pytest
 from typer.testing import CliRunner
 
 from clickhouse.client import Client, connect
-from clickhouse.dimensions import load_dimensions
 from clickhouse.queries import select
 from lake.client import connect as connect_lake
 from lake.models import Registry
 from orchestration import demand_panel, forecasting
-from simulators.world.dimensions import dimensions
-from simulators.world.scenario import load_scenario
+from tests.fixtures.past import write_past
 from tests.fixtures.warehouse import WarehouseProcess, environment_of, own_database
 from tillstream.cli.main import app
-from tillstream.contracts.catalogue import load_catalogue
 from tillstream.errors import ConfigError
-from tillstream.history.run import history_world, run_name, write_history
-from tillstream.history.writer import HistoryWriter
 from tillstream.ml.boosting import Recipe
 from tillstream.ml.calendar import number_of
 from tillstream.settings import LakeSettings, Settings, load_settings
 
 pytestmark = pytest.mark.integration
 
-END_MS = 1_773_100_800_000  # 2026-03-10
 DAYS = 98
 LAST = date(2026, 3, 8)  # the tenth begins in the west before the ninth has ended there
 WEEK_AGO = LAST - timedelta(days=7)
@@ -50,15 +44,9 @@ def past(
 ) -> Iterator[Past]:
     """Fourteen weeks of four stores."""
     home = tmp_path_factory.mktemp("nights")
-    scenario = load_scenario("quiet-tuesday").model_copy(
-        update={"stores": 4, "products": 80, "rate": 1.0, "seed": 7}
-    )
-    world = history_world(scenario, days=DAYS, end_ms=END_MS)
+    lake = connect_lake(LakeSettings(), url=(home / "raw").as_uri())
     with own_database(warehouse_server, "nights") as own, closing(connect(own)) as client:
-        load_dimensions(client, dimensions(world))
-        lake = connect_lake(LakeSettings(), url=(home / "raw").as_uri())
-        with closing(HistoryWriter(client, lake, run_name(world))) as writer:
-            write_history(world, load_catalogue(), writer, customer_key=b"key")
+        write_past(client, lake, days=DAYS, stores=4, products=80, rate=1.0, seed=7)
         yield Past(load_settings(home=home, warehouse=own), client)
 
 

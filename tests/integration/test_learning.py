@@ -7,23 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from clickhouse.client import Client, connect
-from clickhouse.dimensions import load_dimensions
 from clickhouse.queries import select
-from clickhouse.writer import insert
 from lake.client import connect as connect_lake
-from simulators.world.dimensions import dimensions
-from simulators.world.scenario import load_scenario
 from simulators.world.seasons import DAY_MS
+from tests.fixtures.past import END_MS, load_orders, write_past
 from tests.fixtures.warehouse import WarehouseProcess, environment_of, own_database
 from tillstream.cli.main import app
-from tillstream.contracts.catalogue import load_catalogue
-from tillstream.history.run import history_world, run_name, write_history
-from tillstream.history.writer import HistoryWriter
 from tillstream.learning.evidence import read
 from tillstream.learning.learn import Learned, learn
 from tillstream.learning.outlook import outlook
@@ -32,7 +25,6 @@ from tillstream.settings import LakeSettings, WarehouseSettings
 
 pytestmark = pytest.mark.integration
 
-END_MS = 1_773_100_800_000  # 2026-03-10
 AS_OF_MS = END_MS - 4 * DAY_MS
 DAYS = 28
 
@@ -43,23 +35,10 @@ def warehouse(
 ) -> Iterator[WarehouseSettings]:
     """Four weeks of six stores, the last four days of which nobody may know yet."""
     folder = tmp_path_factory.mktemp("past")
-    scenario = load_scenario("quiet-tuesday").model_copy(
-        update={"stores": 6, "products": 200, "rate": 3.0, "seed": 7}
-    )
-    world = history_world(scenario, days=DAYS, end_ms=END_MS)
+    lake = connect_lake(LakeSettings(), url=(folder / "lake").as_uri())
     with own_database(warehouse_server, "learning") as own, closing(connect(own)) as client:
-        load_dimensions(client, dimensions(world))
-        lake = connect_lake(LakeSettings(), url=(folder / "lake").as_uri())
-        with closing(HistoryWriter(client, lake, run_name(world))) as writer:
-            write_history(world, load_catalogue(), writer, customer_key=b"key", folder=folder)
-        orders = pq.read_table(folder / "orders.parquet")
-        columns = ["store_id", "product_id", "units", "ordered_at", "expected_at"]
-        numbers = pa.array([str(n) for n in range(orders.num_rows)])
-        insert(
-            client,
-            "purchase_orders",
-            orders.select(columns).append_column("order_id", numbers),
-        )
+        write_past(client, lake, days=DAYS, folder=folder, stores=6, products=200, rate=3.0, seed=7)
+        load_orders(client, folder)
         yield own
 
 

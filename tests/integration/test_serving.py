@@ -18,7 +18,7 @@ import yaml
 from clickhouse.client import Client, connect
 from clickhouse.dictionary import as_markdown, dictionary
 from clickhouse.queries import select
-from tests.fixtures.small_chain import END_MS
+from tests.fixtures.past import END_MS
 from tillstream.reports.catalogue import DASHBOARDS
 from tillstream.reports.macros import TimeRange, expand
 from tillstream.reports.panel import ALL, Dashboard, Panel
