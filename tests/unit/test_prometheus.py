@@ -14,6 +14,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from tests.unit.test_docs import anchors
 from tillstream.telemetry import clients
+from tillstream.telemetry.front import FrontMetrics
+from tillstream.telemetry.pager import PagerMetrics
 from tillstream.telemetry.stream import StreamMetrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +75,8 @@ def test_rules_speak_of_metrics_that_exist(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     metrics = StreamMetrics(registry)
     metrics.machine({"home": tmp_path})
+    FrontMetrics(registry)
+    PagerMetrics(registry)
     assert clients._INSERT_ERRORS is not None  # registered by its import
     exist = {
         name
