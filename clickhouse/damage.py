@@ -8,7 +8,8 @@ facts have. A part of a fact table has no such source here: `tillstream verify` 
 from dataclasses import dataclass
 
 from clickhouse.client import ClickHouseError, Client
-from clickhouse.queries import FACT_TABLES, NEWEST_REPORT, command
+from clickhouse.queries import FACT_TABLES, command
+from clickhouse.stored import NEWEST_REPORT
 from tillstream.errors import ServiceError
 
 _NOT_ALLOWED = 497

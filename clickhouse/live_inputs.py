@@ -1,12 +1,106 @@
-"""What the live score reads of supply and prices, by the key of the item (`cityHash64(store_id,
-product_id)`, as `queries.stock_and_sales` gives it)."""
+"""What the live score reads of stock, demand, supply and prices, by the key of the item
+(`cityHash64(store_id, product_id)`)."""
 
 import pyarrow as pa
 
 from clickhouse.client import Client
-from clickhouse.queries import select
+from clickhouse.queries import ITEM_KEYS, select
 
 _KEY = "cityHash64(store_id, product_id) AS item_key"
+_IN_ITEMS = "item_key IN (SELECT cityHash64(store_id, product_id) FROM keys)"
+
+
+def stock_and_sales(client: Client, items: pa.Table, *, since_s: int) -> pa.Table:
+    """For each of `items` with known stock: on_hand, and units and revenue sold since the UTC day
+    of `since_s` (seconds since 1970) began; and its `item_key`.
+
+    Items are told apart by their 64-bit key alone, which halves the work: among ten million, the
+    chance that any two share one is 3 in a million. The views `current_stock` and `velocity_5m`
+    compare names.
+    """
+    return select(
+        client,
+        "SELECT k.store_id AS store_id, k.product_id AS product_id,"
+        " k.item_key AS item_key, s.on_hand AS on_hand, v.units AS units,"
+        " toFloat64(v.revenue) AS revenue"
+        " FROM (SELECT store_id, product_id, cityHash64(store_id, product_id) AS item_key"
+        "  FROM keys) AS k"
+        " INNER JOIN (SELECT item_key,"
+        "  reinterpretAsInt32(toUInt32(bitAnd(max(newest), 4294967295))) AS on_hand"
+        f"  FROM current_stock_states WHERE {_IN_ITEMS} GROUP BY item_key) AS s"
+        " ON s.item_key = k.item_key"
+        " LEFT JOIN (SELECT item_key, sum(units) AS units, sum(revenue) AS revenue"
+        f"  FROM item_sales_daily WHERE {_IN_ITEMS}"
+        f"  AND day >= toDate(toDateTime({since_s}, 'UTC')) GROUP BY item_key) AS v"
+        " ON v.item_key = k.item_key",
+        keys=(items, ITEM_KEYS),
+    )
+
+
+def demand_priors(client: Client) -> pa.Table:
+    """(item_key, daily_units, weight_days, dispersion, lead_time_days, first_seen_ms) of every item
+    of which something is known: what was learned of it, else the prior that was loaded. 0 where a
+    weight, the item's own lead time or its first report is not known."""
+    return select(
+        client,
+        "SELECT item_key, toFloat32(daily_units) AS daily_units,"
+        " toFloat32(weight_days) AS weight_days, toFloat32(dispersion) AS dispersion,"
+        " toFloat32(lead_time_days) AS lead_time_days, toInt64(first_seen_ms) AS first_seen_ms FROM"
+        " (SELECT cityHash64(b.store_id, b.product_id) AS item_key, b.a / b.b AS daily_units,"
+        "  b.b AS weight_days, b.dispersion AS dispersion, d.lead_time_days AS lead_time_days,"
+        "  toUnixTimestamp64Milli(b.first_seen) AS first_seen_ms"
+        "  FROM (SELECT * FROM demand_belief FINAL) AS b"
+        "  LEFT JOIN (SELECT store_id, product_id, lead_time_days FROM demand_prior FINAL) AS d"
+        "  ON d.store_id = b.store_id AND d.product_id = b.product_id"
+        "  UNION ALL"
+        "  SELECT cityHash64(store_id, product_id) AS item_key, daily_units, 0 AS weight_days,"
+        "  dispersion, lead_time_days, 0 AS first_seen_ms FROM demand_prior FINAL"
+        "  WHERE (store_id, product_id) NOT IN (SELECT store_id, product_id FROM demand_belief))",
+    )
+
+
+def learned_until_ms(client: Client) -> int | None:
+    """Sales before this are in what was learned; None when nothing was."""
+    rows = select(
+        client,
+        "SELECT count() AS n, toUnixTimestamp64Milli(max(as_of)) AS at FROM demand_belief",
+    ).to_pylist()[0]
+    return int(rows["at"]) if rows["n"] else None
+
+
+def demand_priors_version(client: Client) -> tuple[int, int]:
+    """Another one when `demand_priors` has changed: its rows, and when the last one was made."""
+    rows = select(
+        client,
+        "SELECT sum(n) AS n, max(at) AS at FROM (SELECT count() AS n,"
+        " toUnixTimestamp64Micro(max(loaded_at)) AS at FROM demand_prior UNION ALL"
+        " SELECT count(), toUnixTimestamp64Micro(max(learned_at)) FROM demand_belief)",
+    ).to_pylist()[0]
+    return int(rows["n"]), int(rows["at"] or 0)
+
+
+def event_time_span_ms(client: Client, *, days: int) -> tuple[int | None, int | None]:
+    """The last event time of the stored sales and movements, and the first of the `days` before it;
+    None when there are none."""
+    events = "(SELECT event_time FROM fact_sales UNION ALL SELECT event_time FROM fact_inventory)"
+    rows = select(
+        client,
+        f"WITH (SELECT max(event_time) FROM {events}) AS newest"
+        " SELECT toUnixTimestamp64Milli(min(event_time)) AS first,"
+        " toUnixTimestamp64Milli(max(event_time)) AS last, count() AS n"
+        f" FROM {events} WHERE event_time >= newest - toIntervalDay({days})",
+    ).to_pylist()[0]
+    return (rows["first"], rows["last"]) if rows["n"] else (None, None)
+
+
+def last_prices(client: Client) -> dict[str, float]:
+    """The unit price each product was last sold at."""
+    rows = select(
+        client,
+        "SELECT product_id, toFloat64(argMax(unit_price, event_time)) AS price FROM fact_sales"
+        " WHERE unit_price > 0 GROUP BY product_id",
+    )
+    return dict(zip(rows["product_id"].to_pylist(), rows["price"].to_pylist(), strict=True))
 
 
 def products(client: Client) -> pa.Table:

@@ -3,7 +3,7 @@
 An insert carries a token that names the offsets it holds. ClickHouse drops a block whose token it
 has seen, so a retry of the very same insert writes nothing. Tokens expire and a regrouped retry
 carries others, so they are a convenience; what guarantees "once" is that whoever is not sure asks
-first which offsets are stored (`clickhouse.queries.stored_offsets`).
+first which offsets are stored (`clickhouse.stored.offsets_in`).
 """
 
 from typing import Any

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clickhouse import queries
+from clickhouse import live_inputs
 from clickhouse.client import Client
 from tillstream.settings import RiskSettings
 
@@ -48,7 +48,7 @@ class Priors:
 
     @classmethod
     def load(cls, client: Client) -> "Priors":
-        rows = queries.demand_priors(client)
+        rows = live_inputs.demand_priors(client)
         key = rows["item_key"].to_numpy()
         order = np.argsort(key)
 
@@ -62,7 +62,7 @@ class Priors:
             dispersion=each("dispersion"),
             lead_time_days=each("lead_time_days"),
             first_seen_ms=rows["first_seen_ms"].to_numpy().astype(np.int64)[order],
-            until_ms=queries.learned_until_ms(client),
+            until_ms=live_inputs.learned_until_ms(client),
         )
 
     def of(self, item_key: Keys, rules: RiskSettings) -> Known:
@@ -99,7 +99,7 @@ class CurrentPriors:
 
     def __call__(self) -> Priors:
         if self._priors is None or time.monotonic() - self._looked_at > _LOOK_AGAIN_S:
-            version = queries.demand_priors_version(self._client)
+            version = live_inputs.demand_priors_version(self._client)
             if self._priors is None or version != self._version:
                 self._priors, self._version = Priors.load(self._client), version
             self._looked_at = time.monotonic()

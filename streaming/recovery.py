@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from clickhouse import queries
+from clickhouse import queries, stored
 from clickhouse.client import Client
 from clickhouse.damage import PutAside, derive_again, put_aside
 from tillstream.errors import ServiceError
@@ -76,13 +76,13 @@ def repair(
         for (topic_id, partition), high in high_water.items()
         if high >= cuts.get((topic_id, partition), 0)
     ]
-    return queries.repair_derived(client, uncommitted) if uncommitted else 0
+    return stored.repair_derived(client, uncommitted) if uncommitted else 0
 
 
 def _await_former_writer(client: Client) -> None:
     """A killed driver's last insert may still be running in the server."""
     deadline = time.monotonic() + _INSERT_LIMIT_S
-    while queries.running_inserts(client):
+    while stored.running_inserts(client):
         if time.monotonic() > deadline:
             raise ServiceError(
                 f"an insert by a former stream has been running for {_INSERT_LIMIT_S:.0f} s",
@@ -93,4 +93,4 @@ def _await_former_writer(client: Client) -> None:
 
 def stored_in(client: Client, ranges: list[tuple[str, int, int, int]]) -> pa.Table:
     """Coordinates already stored in the inclusive ranges, wherever they landed."""
-    return queries.stored_offsets(client, ranges, tables=queries.LANDING_TABLES)
+    return stored.offsets_in(client, ranges, tables=queries.LANDING_TABLES)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from clickhouse import queries
+from clickhouse import live_inputs
 from clickhouse.client import Client
 from streaming import risk as model
 from streaming.enrich import Dimensions
@@ -50,7 +50,7 @@ class Scorer:
     def saw(self, touched: Touched) -> None:
         """What batches say of prices. Call it before the items are scored."""
         if self._last_prices is None:
-            self._last_prices = queries.last_prices(self._client)
+            self._last_prices = live_inputs.last_prices(self._client)
         self._last_prices.update(touched.prices)
 
     def __call__(
@@ -67,7 +67,7 @@ class Scorer:
         priors = self._priors()
         since_ms = self._since_ms(as_of_ms, watched_since_ms, priors.until_ms)
         supply = self._supply.refresh(as_of_ms=as_of_ms, since_ms=since_ms)
-        known = queries.stock_and_sales(self._client, items, since_s=since_ms // 1000)
+        known = live_inputs.stock_and_sales(self._client, items, since_s=since_ms // 1000)
         keys = known["item_key"].to_numpy()
         if touched is not None:
             self._supply.deliveries.add(_keyed(touched.came, known))

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clickhouse import live_inputs, queries
+from clickhouse import live_inputs, queries, stored
 from clickhouse.client import Client
 from clickhouse.writer import insert
 from producers.publisher import Delivery, Publisher
@@ -93,7 +93,7 @@ class StockWatch(Follower):
         """Load what was known when the stream last stopped, and score what it left behind."""
         if self._lane:
             self._lane.reset()
-        first, last = queries.event_time_span_ms(self._client, days=self._rules.evidence_days)
+        first, last = live_inputs.event_time_span_ms(self._client, days=self._rules.evidence_days)
         self._watched_since_ms, self._stream_time_ms = first, last or 0
         self._scorer.open()
         cooling_ms = self._stream_time_ms - round(self._rules.cooldown_hours * 3_600_000)
@@ -150,7 +150,7 @@ class StockWatch(Follower):
                 cuts[key] = cut
         if not ahead or not self._stream_time_ms:
             return None
-        items = queries.items_in(self._client, ahead)
+        items = stored.items_in(self._client, ahead)
         now_ms = self._stream_time_ms
         return Touched(items, {}, self._watched_since_ms or now_ms, now_ms, cuts)
 

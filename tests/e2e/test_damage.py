@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clickhouse.client import Client
-from clickhouse.queries import NEWEST_REPORT
+from clickhouse.stored import NEWEST_REPORT
 from lake.client import connect as connect_lake
 from tests.fixtures.platform import Platform
 from tillstream.audit.findings import Check

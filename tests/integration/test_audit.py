@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from clickhouse.client import Client, connect
-from clickhouse.queries import NEWEST_REPORT, Cut, committed_cuts
+from clickhouse.queries import Cut, committed_cuts
+from clickhouse.stored import NEWEST_REPORT
 from lake.archive import archive
 from lake.client import Lake
 from lake.client import connect as connect_lake

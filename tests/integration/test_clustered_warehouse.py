@@ -10,6 +10,7 @@ import clickhouse.migrate
 from clickhouse import queries
 from clickhouse.client import Client, connect
 from clickhouse.migrate import load_migrations, migrate, pending
+from clickhouse.stored import running_inserts
 from clickhouse.writer import insert
 from streaming import landing
 from streaming.rows import SECONDS, as_type
@@ -150,7 +151,7 @@ def test_risk_is_scored_and_alerts_are_remembered(client: Client) -> None:
 
 
 def test_an_insert_under_way_anywhere_is_seen(server: WarehouseProcess, client: Client) -> None:
-    assert queries.running_inserts(client) == 0
+    assert running_inserts(client) == 0
     own = connect(server.settings("spread"))
     slow = (
         "INSERT INTO velocity_5m_sums SELECT '304', 'p', toDateTime(0, 'UTC') + sleepEachRow(1),"
@@ -158,10 +159,10 @@ def test_an_insert_under_way_anywhere_is_seen(server: WarehouseProcess, client: 
     )
     sender = threading.Thread(target=own.command, args=(slow,))
     sender.start()
-    while not queries.running_inserts(client):
+    while not running_inserts(client):
         assert sender.is_alive()
     sender.join()
-    assert queries.running_inserts(client) == 0
+    assert running_inserts(client) == 0
     own.close()
 
 

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 
 from clickhouse import queries
 from clickhouse.client import Client, connect
+from clickhouse.stored import running_inserts
 from streaming import executors, landing
 from streaming.anomalies import AnomalyMarks
 from streaming.batch import Batch
@@ -308,7 +309,7 @@ def test_a_new_stream_waits_for_an_insert_under_way(
     own = connect(warehouse)
     sender = threading.Thread(target=own.command, args=(slow,))
     sender.start()
-    while not queries.running_inserts(client):
+    while not running_inserts(client):
         assert sender.is_alive()
     destination.open()
     assert stored(client, "velocity_5m_sums", "sum(lines)") == [(2,)]
