@@ -182,6 +182,20 @@ class LogSettings(_Frozen):
     format: Literal["text", "json"] = "text"
 
 
+def _given(value: str | SecretStr | None) -> bool:
+    return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+def _check_address(name: str, address: str) -> None:
+    """Secrets travel there: https, or this machine."""
+    parts = urlsplit(address)
+    is_loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback):
+        raise ValueError(f"{name} must begin with https:// (http:// only on this machine)")
+    if not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError(f"{name} must be an address without a user, a query or a fragment")
+
+
 class OidcSettings(_Frozen):
     """Sign-in to the console by OpenID Connect; off without an issuer. `roles` and `stores` say
     what a group of the issuer's may do and see."""
@@ -228,20 +242,6 @@ class WebSettings(_Frozen):
     """The console."""
 
     oidc: OidcSettings = OidcSettings()
-
-
-def _given(value: str | SecretStr | None) -> bool:
-    return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
-
-
-def _check_address(name: str, address: str) -> None:
-    """Secrets travel there: https, or this machine."""
-    parts = urlsplit(address)
-    is_loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback):
-        raise ValueError(f"{name} must begin with https:// (http:// only on this machine)")
-    if not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError(f"{name} must be an address without a user, a query or a fragment")
 
 
 class _TomlFile(PydanticBaseSettingsSource):
