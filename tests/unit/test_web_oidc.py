@@ -191,6 +191,7 @@ def test_a_session_is_worth_what_the_newest_sign_in_was(
     assert who(session_id) == admin
     assert members.enter("1", viewer)
     assert who(session_id) == viewer
+    assert members.all() == [viewer]
     # Another subject cannot have the name, nor a console with another issuer the person.
     assert not members.enter("2", admin)
     assert who(session_id) == viewer

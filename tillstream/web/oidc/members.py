@@ -4,6 +4,7 @@ Their names begin with PREFIX, which no local user's may, so neither can be take
 they are is the issuer's `sub`; a name belongs to the first who came with it.
 """
 
+import sqlite3
 from dataclasses import dataclass
 
 from tillstream.clock import Clock
@@ -66,11 +67,22 @@ class Members:
     def find(self, name: str) -> Person | None:
         with self.database.open() as connection:
             row = connection.execute(
-                "SELECT name, role, stores FROM oidc_users"
-                " WHERE name = ? AND issuer = ? AND role <> ?",
+                "SELECT * FROM oidc_users WHERE name = ? AND issuer = ? AND role <> ?",
                 (name, self.issuer, _NO_ROLE),
             ).fetchone()
-        if row is None:
-            return None
-        stores = frozenset(filter(None, row["stores"].split("\n")))
-        return Person(row["name"], Role(row["role"]), stores)
+        return _person(row) if row else None
+
+    def all(self) -> list[Person]:
+        """Who has a role, by name."""
+        with self.database.open() as connection:
+            rows = connection.execute(
+                "SELECT * FROM oidc_users WHERE issuer = ? AND role <> ? ORDER BY name",
+                (self.issuer, _NO_ROLE),
+            ).fetchall()
+        return [_person(row) for row in rows]
+
+
+def _person(row: sqlite3.Row) -> Person:
+    return Person(
+        row["name"], Role(row["role"]), frozenset(filter(None, row["stores"].split("\n")))
+    )
