@@ -258,7 +258,7 @@ def _changed_after_signing(claims: Claims, issuer: TestIssuer) -> str:
     return f"{head}.{unsigned({**claims, 'groups': ['owners']}).split('.')[1]}.{signature}"
 
 
-def _public_key_as_secret(claims: Claims, issuer: TestIssuer) -> str:
+def _by_what_everybody_knows(claims: Claims, issuer: TestIssuer) -> str:
     secret = OctKey.import_key(issuer.key.as_pem(private=False).hex())
     return jwt.encode({"alg": "HS256", "kid": "one"}, claims, secret, algorithms=["HS256"])
 
@@ -269,7 +269,7 @@ def _public_key_as_secret(claims: Claims, issuer: TestIssuer) -> str:
         _by_another_key,
         _unsigned,
         _changed_after_signing,
-        _public_key_as_secret,
+        _by_what_everybody_knows,
         lambda *_: "no token",
     ],
     ids=["another key", "none", "changed", "HS256", "garbage"],

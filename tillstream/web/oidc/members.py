@@ -30,10 +30,10 @@ class Members:
         with self.database.open() as connection:
             connection.execute("BEGIN IMMEDIATE")
             taken = connection.execute(
-                "SELECT 1 FROM users WHERE name = ?1"
+                "SELECT 1 FROM users WHERE name = ?"
                 " UNION ALL SELECT 1 FROM oidc_users"
-                " WHERE name = ?1 AND NOT (issuer = ?2 AND subject = ?3)",
-                (person.name, self.issuer, subject),
+                " WHERE name = ? AND NOT (issuer = ? AND subject = ?)",
+                (person.name, person.name, self.issuer, subject),
             ).fetchone()
             if taken:
                 return False
