@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -181,6 +182,68 @@ class LogSettings(_Frozen):
     format: Literal["text", "json"] = "text"
 
 
+def _given(value: str | SecretStr | None) -> bool:
+    return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+def _check_address(name: str, address: str) -> None:
+    """Secrets travel there: https, or this machine."""
+    parts = urlsplit(address)
+    is_loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback):
+        raise ValueError(f"{name} must begin with https:// (http:// only on this machine)")
+    if not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError(f"{name} must be an address without a user, a query or a fragment")
+
+
+class OidcSettings(_Frozen):
+    """Sign-in to the console by OpenID Connect; off without an issuer. `roles` and `stores` say
+    what a group of the issuer's may do and see."""
+
+    issuer: str | None = None
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    public_url: str | None = Field(
+        default=None, description="What browsers call the console, such as https://console.example"
+    )
+    label: str = Field(default="Single sign-on", min_length=1, max_length=60)
+    scopes: tuple[str, ...] = ("openid", "profile")
+    name_claim: str = "preferred_username"
+    groups_claim: str = "groups"
+    stores_claim: str | None = None
+    roles: dict[str, Literal["viewer", "store-manager", "on-call", "admin"]] = {}
+    stores: dict[str, tuple[str, ...]] = {}
+    ca_file: Path | None = None
+
+    @property
+    def is_on(self) -> bool:
+        return self.issuer is not None
+
+    @model_validator(mode="after")
+    def _complete_and_safe(self) -> Self:
+        needed = ("issuer", "client_id", "client_secret", "public_url")
+        absent = [name for name in needed if not _given(getattr(self, name))]
+        if len(absent) == len(needed):
+            return self
+        if absent:
+            raise ValueError(f"sign-in by OpenID Connect needs {', '.join(absent)} too")
+        for name in ("issuer", "public_url"):
+            _check_address(name, getattr(self, name))
+        if urlsplit(self.public_url or "").path not in ("", "/"):
+            raise ValueError("public_url must have no path: the console is served at the root")
+        if "openid" not in self.scopes:
+            raise ValueError("scopes must contain openid")
+        if not self.roles:
+            raise ValueError("roles must give at least one group a role, or nobody could come in")
+        return self
+
+
+class WebSettings(_Frozen):
+    """The console."""
+
+    oidc: OidcSettings = OidcSettings()
+
+
 class _TomlFile(PydanticBaseSettingsSource):
     """One TOML file as a settings source; a missing file is an empty one."""
 
@@ -229,6 +292,7 @@ class Settings(BaseSettings):
     risk: RiskSettings = RiskSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     log: LogSettings = LogSettings()
+    web: WebSettings = WebSettings()
 
     @classmethod
     def settings_customise_sources(

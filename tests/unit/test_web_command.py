@@ -24,6 +24,8 @@ def test_users_are_added_listed_and_removed(tmp_path: Path) -> None:
     assert json.loads(listed.stdout) == [
         {"name": "max", "role": "store-manager", "stores": ["330", "424"]}
     ]
+    shown = run(tmp_path, "user", "list").stdout
+    assert "330, 424" in shown
     token = run(tmp_path, "token", "add", "bot", "--user", "max").stdout.strip()
     assert token.startswith("till_")
     assert token not in (tmp_path / "web.sqlite").read_bytes().decode("latin-1")

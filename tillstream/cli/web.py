@@ -103,8 +103,14 @@ def list_users(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Show who may sign in, and as what."""
-    people = _accounts(ctx).all()
+    """Show who may sign in, and as what; of those who come by OpenID Connect, who has."""
+    from tillstream.web.oidc.members import Members
+
+    settings: Settings = ctx.obj
+    accounts = _accounts(ctx)
+    issuer = settings.web.oidc.issuer
+    members = Members(accounts.database, accounts.clock, issuer=issuer)
+    people = [*accounts.all(), *members.all()]
     if as_json:
         emit_json(
             [{"name": p.name, "role": p.role.value, "stores": sorted(p.stores)} for p in people]

@@ -10,6 +10,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from tillstream.clock import Clock
 from tillstream.errors import ConfigError
 from tillstream.web.database import Database
+from tillstream.web.oidc.members import PREFIX
 from tillstream.web.people import LOCAL, Person, Role
 
 LEAST_PASSWORD = 10
@@ -49,9 +50,11 @@ class Accounts:
         return Person(name, role, stores)
 
     def remove(self, name: str) -> None:
-        """The user, their sessions and tokens. Raises ConfigError when there is no such user."""
+        """The user, local or not, their sessions and tokens. Raises ConfigError when there is no
+        such user."""
         with self.database.open() as connection:
             gone = connection.execute("DELETE FROM users WHERE name = ?", (name,)).rowcount
+            gone += connection.execute("DELETE FROM oidc_users WHERE name = ?", (name,)).rowcount
             for table in ("sessions", "tokens"):
                 connection.execute(f"DELETE FROM {table} WHERE name = ?", (name,))
         if not gone:
@@ -98,6 +101,10 @@ def _check_name(name: str) -> None:
         raise ConfigError(f"{name!r} cannot be a user's name", hint="use letters and digits")
     if name == LOCAL.name:
         raise ConfigError(f"{name!r} is who follows the console's own link", hint="another name")
+    if name.lower().startswith(PREFIX):
+        raise ConfigError(
+            f"{PREFIX!r} begins the names of who comes by OpenID Connect", hint="another name"
+        )
     if len(name) > _LONGEST_NAME:
         raise ConfigError(f"a user's name has at most {_LONGEST_NAME} characters")
 

@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 from tillstream.web import problems
 from tillstream.web.guard import Guard
 from tillstream.web.pages import STATIC, Pages
-from tillstream.web.routes import api, health, item, now, signing, stores
+from tillstream.web.routes import api, health, item, now, signing, single, stores
 from tillstream.web.wiring import Console
 
 
@@ -37,7 +37,7 @@ def create_app(console: Console, *, hosts: Collection[str] = ()) -> FastAPI:
     )
     app.state.console = console
     app.state.pages = Pages()
-    for routes in (signing, now, item, stores, health, api):
+    for routes in (signing, single, now, item, stores, health, api):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     problems.register(app)

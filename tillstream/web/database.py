@@ -27,6 +27,14 @@ CREATE TABLE IF NOT EXISTS sign_ins (
     at_ms INTEGER NOT NULL, name TEXT NOT NULL, address TEXT NOT NULL, outcome TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS sign_ins_by_time ON sign_ins (at_ms);
+CREATE TABLE IF NOT EXISTS oidc_users (
+    issuer TEXT NOT NULL, subject TEXT NOT NULL, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL,
+    stores TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (issuer, subject)
+) STRICT;
+CREATE TABLE IF NOT EXISTS oidc_attempts (
+    state_hash TEXT PRIMARY KEY, browser_hash TEXT NOT NULL, nonce TEXT NOT NULL,
+    verifier TEXT NOT NULL, back TEXT NOT NULL, expires_ms INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS answers (
     name TEXT NOT NULL, key TEXT NOT NULL, request_hash TEXT NOT NULL,
     body TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (name, key)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -93,6 +94,7 @@ def config(console: Console, place: Place) -> uvicorn.Config:
 
 
 def _check(place: Place, console: Console) -> None:
+    _check_public_url(place, console.settings.web.oidc.public_url)
     for path in (place.certificate, place.key):
         if path is not None and not path.is_file():
             raise ConfigError(f"there is no file {path}")
@@ -103,10 +105,30 @@ def _check(place: Place, console: Console) -> None:
             f"{place.host} is not this machine alone: passwords would travel in clear",
             hint="give --certificate and --key, or --behind-proxy, or listen on 127.0.0.1",
         )
-    if not console.accounts.all():
+    if console.provider is None and not console.accounts.all():
         raise ConfigError(
             "nobody could sign in: there are no users",
             hint="`tillstream web user add NAME --role admin`",
+        )
+
+
+def _check_public_url(place: Place, public_url: str | None) -> None:
+    """The issuer sends browsers back there."""
+    if public_url is None:
+        return
+    parts = urlsplit(public_url)
+    if (parts.scheme == "https") != place.https:
+        raise ConfigError(
+            f"TILLSTREAM_WEB__OIDC__PUBLIC_URL is {public_url}, but this console is served by"
+            f" {'https' if place.https else 'http'}",
+            hint="give --certificate and --key, or --behind-proxy, or another address",
+        )
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    if place.hosts and host not in place.hosts:
+        raise ConfigError(
+            f"TILLSTREAM_WEB__OIDC__PUBLIC_URL is {public_url}, a name that this console does not"
+            " answer to",
+            hint=f"give --name {parts.hostname}",
         )
 
 

@@ -8,6 +8,7 @@ from tillstream.clock import Clock
 from tillstream.errors import ConfigError
 from tillstream.web.accounts import Accounts
 from tillstream.web.database import Database
+from tillstream.web.oidc.members import PREFIX, Members
 from tillstream.web.people import LOCAL, Person
 
 SESSION_HOURS = 12
@@ -24,11 +25,20 @@ class Session:
 
 
 class Sessions:
-    """Sessions end after SESSION_HOURS, at sign-out, and with their user."""
+    """Sessions end after SESSION_HOURS, at sign-out, and with their user. Tokens are for local
+    users: one of somebody whom the issuer let go would live on."""
 
-    def __init__(self, database: Database, accounts: Accounts, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        accounts: Accounts,
+        clock: Clock,
+        *,
+        members: Members | None = None,
+    ) -> None:
         self._database = database
         self._accounts = accounts
+        self._members = members
         self._clock = clock
         self._link: tuple[str, int] | None = None
 
@@ -79,7 +89,8 @@ class Sessions:
         return self._clock.now_ms() <= link[1]
 
     def add_token(self, label: str, name: str) -> str:
-        """A token with which a program acts as user `name`. Raises ConfigError for no such user."""
+        """A token with which a program acts as local user `name`. Raises ConfigError for no such
+        user."""
         if self._accounts.find(name) is None:
             raise ConfigError(
                 f"there is no user {name!r}", hint="`tillstream web user list` shows who there is"
@@ -105,6 +116,8 @@ class Sessions:
         return self._accounts.find(row["name"]) if row else None
 
     def _person(self, name: str) -> Person | None:
+        if name.startswith(PREFIX):
+            return self._members.find(name) if self._members else None
         return LOCAL if name == LOCAL.name else self._accounts.find(name)
 
 

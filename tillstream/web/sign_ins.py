@@ -35,14 +35,16 @@ class SignIns:
                 (self.clock.now_ms(), _kept(name), address, outcome),
             )
 
-    def locked(self, name: str, address: str) -> bool:
+    def locked(self, name: str | None, address: str) -> bool:
+        """Without a name, whether the address is."""
+        kept = None if name is None else _kept(name)
         with self.database.open() as connection:
             row = connection.execute(
                 "SELECT count(*) FILTER (WHERE name = ? AND at_ms > coalesce((SELECT max(at_ms)"
                 "  FROM sign_ins WHERE name = ? AND outcome = 'signed in'), 0)) AS by_name,"
                 " count(*) FILTER (WHERE address = ?) AS by_address"
                 " FROM sign_ins WHERE outcome = 'wrong' AND at_ms > ?",
-                (_kept(name), _kept(name), address, self.clock.now_ms() - _LOCK_MS),
+                (kept, kept, address, self.clock.now_ms() - _LOCK_MS),
             ).fetchone()
         return bool(row["by_name"] >= FAILURES_A_NAME or row["by_address"] >= FAILURES_AN_ADDRESS)
 

@@ -25,7 +25,7 @@ _one_check = threading.Lock()
 @router.get("/sign-in")
 def door(request: Request, console: ConsoleHere, next: str = "/") -> Response:
     if session_of(request) is not None:
-        return RedirectResponse(_own(next), 303)
+        return RedirectResponse(own(next), 303)
     return _door(request, console, back=next)
 
 
@@ -37,7 +37,7 @@ def sign_in(
     password: Annotated[str, Form(max_length=1000)] = "",
     next: Annotated[str, Form(max_length=1000)] = "/",
 ) -> Response:
-    address = _address(request)
+    address = address_of(request)
     with _one_check:
         if console.sign_ins.locked(name, address):
             console.sign_ins.note(name, address, "locked")
@@ -48,21 +48,21 @@ def sign_in(
     if person is None:
         wrong = "Name and password do not belong together."
         return _door(request, console, back=next, name=name, wrong=wrong, status=403)
-    return _enter(console, person, to=_own(next))
+    return start_session(console, person, to=own(next))
 
 
 @router.get("/enter/{secret}")
 def enter(request: Request, console: ConsoleHere, secret: str) -> Response:
     """The one-time link that a local console prints."""
     if not console.sessions.redeem(secret):
-        console.sign_ins.note(LOCAL.name, _address(request), "used link")
+        console.sign_ins.note(LOCAL.name, address_of(request), "used link")
         raise Problem(
             403,
             "this link was used already, or is too old",
             "start `tillstream web` again for a new one, or sign in with a name and password",
         )
-    console.sign_ins.note(LOCAL.name, _address(request), "signed in")
-    return _enter(console, LOCAL, to="/")
+    console.sign_ins.note(LOCAL.name, address_of(request), "signed in")
+    return start_session(console, LOCAL, to="/")
 
 
 @router.post("/sign-out")
@@ -74,13 +74,13 @@ def sign_out(
         if not secrets.compare_digest(csrf.encode(), session.csrf.encode()):
             raise Problem(403, "this page is too old to act from", "reload it and try again")
         console.sessions.end(request.cookies[cookie_name(console)])
-        console.sign_ins.note(session.person.name, _address(request), "signed out")
+        console.sign_ins.note(session.person.name, address_of(request), "signed out")
     reply = RedirectResponse("/sign-in", 303)
     reply.delete_cookie(cookie_name(console), secure=console.https, httponly=True, samesite="lax")
     return reply
 
 
-def _enter(console: Console, person: Person, *, to: str) -> Response:
+def start_session(console: Console, person: Person, *, to: str) -> Response:
     reply = RedirectResponse(to, 303)
     reply.set_cookie(
         cookie_name(console),
@@ -106,20 +106,21 @@ def _door(
     html = pages.render(
         "sign_in.html",
         person=None,
-        next=_own(back),
+        next=own(back),
         name=name[:64],
         wrong=wrong,
-        nobody=not console.accounts.all(),
+        label=console.provider.label if console.provider else "",
+        nobody=console.provider is None and not console.accounts.all(),
     )
     return HTMLResponse(html, status)
 
 
-def _own(address: str) -> str:
+def own(address: str) -> str:
     """Only to pages of this console: a link must not lead people elsewhere after they signed in."""
     parts = urlsplit(address)
     is_own = address.startswith("/") and not address.startswith(("//", "/\\"))
     return address if is_own and not parts.netloc and address.isprintable() else "/"
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
