@@ -186,11 +186,16 @@ def _given(value: str | SecretStr | None) -> bool:
     return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
 
-def _check_address(name: str, address: str) -> None:
-    """Secrets travel there: https, or this machine."""
+def may_carry_secrets(address: str) -> bool:
+    """By https, or on this machine."""
     parts = urlsplit(address)
     is_loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback):
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback)
+
+
+def _check_address(name: str, address: str) -> None:
+    parts = urlsplit(address)
+    if not may_carry_secrets(address):
         raise ValueError(f"{name} must begin with https:// (http:// only on this machine)")
     if not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ValueError(f"{name} must be an address without a user, a query or a fragment")

@@ -40,10 +40,13 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+Schedule = CronDataIntervalTimetable | list[Asset]
+
+
 def night_dag(
     dag_id: str,
     description: str | None,
-    schedule: CronDataIntervalTimetable | list[Asset],
+    schedule: Schedule,
     *,
     hours: float,
     tag: str,
@@ -65,7 +68,7 @@ def night_dag(
 def forecasting_dag(
     dag_id: str,
     description: str | None,
-    schedule: CronDataIntervalTimetable | list[Asset],
+    schedule: Schedule,
     *,
     step: str,
     makes: Asset,
@@ -80,7 +83,7 @@ def forecasting_dag(
         day, settings = day_and_settings()
         with told():
             getattr(import_module("orchestration.forecasting"), step)(settings, day)
-        get_current_context()["outlet_events"][makes].extra = {"date": day.isoformat()}
+        made(makes, day)
 
     with night_dag(dag_id, description, schedule, hours=hours, tag="forecast") as dag:
         task(task_id=step, outlets=[makes])(perform)()
@@ -132,6 +135,11 @@ def day_and_settings() -> tuple[date, Settings]:
             asked.setdefault("date", (event.extra or {}).get("date"))
     start = context.get("data_interval_start") or context.get("logical_date")
     return day_of_run(start, asked), load_settings()
+
+
+def made(asset: Asset, day: date) -> None:
+    """Tell the DAGs that wait for `asset` which day it is about."""
+    get_current_context()["outlet_events"][asset].extra = {"date": day.isoformat()}
 
 
 def run_id() -> str:

@@ -1,11 +1,12 @@
 """Every night: close the day, check it, roll it up, put it in service, correct earlier days."""
 
-from airflow.sdk import chain, get_current_context, task
+from airflow.sdk import chain, task
 
 from orchestration.dags.arranging import (
     ROLLUPS,
     day_and_settings,
     every_night,
+    made,
     night_dag,
     run_id,
     told,
@@ -21,7 +22,7 @@ def _perform(name: str) -> None:
     with told():
         print(perform(settings, day, step_named(name), run_id=run_id(), wait_s=_WAIT_S))
     if name == "load":
-        get_current_context()["outlet_events"][ROLLUPS].extra = {"date": day.isoformat()}
+        made(ROLLUPS, day)
 
 
 with night_dag("daily_etl_pipeline", __doc__, every_night(), hours=2, tag="night"):

@@ -1,6 +1,5 @@
 """Users and their passwords, in the console's database."""
 
-import sqlite3
 from dataclasses import dataclass
 from functools import cache
 
@@ -9,7 +8,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from tillstream.clock import Clock
 from tillstream.errors import ConfigError
-from tillstream.web.database import Database
+from tillstream.web.database import Database, as_row, person_of
 from tillstream.web.oidc.members import PREFIX
 from tillstream.web.people import LOCAL, Person, Role
 
@@ -37,17 +36,18 @@ class Accounts:
                 "a store manager has stores, and nobody else has",
                 hint="for example --role store-manager --store 424 --store 330",
             )
-        row = (name, role.value, "\n".join(sorted(stores)), _hasher.hash(password))
+        person = Person(name, role, stores)
+        row = (*as_row(person), _hasher.hash(password), self.clock.now_ms())
         with self.database.open() as connection:
             added = connection.execute(
-                "INSERT OR IGNORE INTO users VALUES (?, ?, ?, ?, ?)", (*row, self.clock.now_ms())
+                "INSERT OR IGNORE INTO users VALUES (?, ?, ?, ?, ?)", row
             ).rowcount
         if not added:
             raise ConfigError(
                 f"there is a user {name!r} already",
                 hint=f"`tillstream web user remove {name}` first",
             )
-        return Person(name, role, stores)
+        return person
 
     def remove(self, name: str) -> None:
         """The user, local or not, their sessions and tokens. Raises ConfigError when there is no
@@ -65,12 +65,12 @@ class Accounts:
     def all(self) -> list[Person]:
         with self.database.open() as connection:
             rows = connection.execute("SELECT * FROM users ORDER BY name").fetchall()
-        return [_person(row) for row in rows]
+        return [person_of(row) for row in rows]
 
     def find(self, name: str) -> Person | None:
         with self.database.open() as connection:
             row = connection.execute("SELECT * FROM users WHERE name = ?", (name,)).fetchone()
-        return _person(row) if row else None
+        return person_of(row) if row else None
 
     def check(self, name: str, password: str) -> Person | None:
         """The user whose password this is. Takes as long for a name that nobody has, so that time
@@ -82,18 +82,12 @@ class Accounts:
             _hasher.verify(stored, password[:MOST_PASSWORD])
         except (VerificationError, InvalidHashError):
             return None
-        return _person(row) if row else None
+        return person_of(row) if row else None
 
 
 @cache
 def _nobodys_hash() -> str:
     return _hasher.hash("nobody's password")
-
-
-def _person(row: sqlite3.Row) -> Person:
-    return Person(
-        row["name"], Role(row["role"]), frozenset(filter(None, row["stores"].split("\n")))
-    )
 
 
 def _check_name(name: str) -> None:

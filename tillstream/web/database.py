@@ -3,12 +3,14 @@
 What belongs to the business is in Kafka and the warehouse; here is only who may come in.
 """
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tillstream.errors import ServiceError
+from tillstream.web.people import Person, Role
 
 FILE = "web.sqlite"
 
@@ -70,3 +72,18 @@ class Database:
             raise ServiceError(
                 f"{self.path} cannot be used: {exc}", hint="is the disk full, or the file damaged?"
             ) from exc
+
+
+def hashed(secret: str) -> str:
+    """What is kept of a secret. Ours are random and long: a fast hash is as good as a slow one."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def as_row(person: Person) -> tuple[str, str, str]:
+    """(name, role, stores), as `person_of` reads them."""
+    return person.name, person.role.value, "\n".join(sorted(person.stores))
+
+
+def person_of(row: sqlite3.Row) -> Person:
+    stores = frozenset(filter(None, row["stores"].split("\n")))
+    return Person(row["name"], Role(row["role"]), stores)

@@ -1,13 +1,12 @@
 """Who is signed in: browsers by a cookie, programs by a token. Only hashes of both are kept."""
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 
 from tillstream.clock import Clock
 from tillstream.errors import ConfigError
 from tillstream.web.accounts import Accounts
-from tillstream.web.database import Database
+from tillstream.web.database import Database, hashed
 from tillstream.web.oidc.members import PREFIX, Members
 from tillstream.web.people import LOCAL, Person
 
@@ -51,7 +50,7 @@ class Sessions:
             connection.execute(
                 "INSERT INTO sessions VALUES (?, ?, ?, ?)",
                 (
-                    _hash(session_id),
+                    hashed(session_id),
                     person.name,
                     secrets.token_urlsafe(24),
                     now_ms + SESSION_HOURS * _HOUR_MS,
@@ -65,25 +64,25 @@ class Sessions:
         with self._database.open() as connection:
             row = connection.execute(
                 "SELECT * FROM sessions WHERE id_hash = ? AND expires_ms > ?",
-                (_hash(session_id), self._clock.now_ms()),
+                (hashed(session_id), self._clock.now_ms()),
             ).fetchone()
         person = self._person(row["name"]) if row else None
         return Session(person, row["csrf"]) if person else None
 
     def end(self, session_id: str) -> None:
         with self._database.open() as connection:
-            connection.execute("DELETE FROM sessions WHERE id_hash = ?", (_hash(session_id),))
+            connection.execute("DELETE FROM sessions WHERE id_hash = ?", (hashed(session_id),))
 
     def offer_link(self) -> str:
         """A secret that signs in once, within ten minutes, as LOCAL."""
         secret = secrets.token_urlsafe(24)
-        self._link = (_hash(secret), self._clock.now_ms() + _LINK_MS)
+        self._link = (hashed(secret), self._clock.now_ms() + _LINK_MS)
         return secret
 
     def redeem(self, secret: str) -> bool:
         """Whether this is the offered link's secret, which is used up by asking."""
         link = self._link
-        if link is None or not secrets.compare_digest(_hash(secret), link[0]):
+        if link is None or not secrets.compare_digest(hashed(secret), link[0]):
             return False
         self._link = None
         return self._clock.now_ms() <= link[1]
@@ -99,7 +98,7 @@ class Sessions:
         with self._database.open() as connection:
             connection.execute(
                 "INSERT INTO tokens VALUES (?, ?, ?, ?)",
-                (_hash(token), label, name, self._clock.now_ms()),
+                (hashed(token), label, name, self._clock.now_ms()),
             )
         return token
 
@@ -111,7 +110,7 @@ class Sessions:
     def bearer(self, token: str) -> Person | None:
         with self._database.open() as connection:
             row = connection.execute(
-                "SELECT name FROM tokens WHERE token_hash = ?", (_hash(token),)
+                "SELECT name FROM tokens WHERE token_hash = ?", (hashed(token),)
             ).fetchone()
         return self._accounts.find(row["name"]) if row else None
 
@@ -119,8 +118,3 @@ class Sessions:
         if name.startswith(PREFIX):
             return self._members.find(name) if self._members else None
         return LOCAL if name == LOCAL.name else self._accounts.find(name)
-
-
-def _hash(secret: str) -> str:
-    # These secrets are random and long: a fast hash is as good as a slow one.
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -2,10 +2,9 @@
 
 import secrets
 from dataclasses import dataclass
-from hashlib import sha256
 
 from tillstream.clock import Clock
-from tillstream.web.database import Database
+from tillstream.web.database import Database, hashed
 
 ATTEMPT_MINUTES = 10
 _ATTEMPT_MS = ATTEMPT_MINUTES * 60_000
@@ -42,8 +41,8 @@ class Attempts:
             connection.execute(
                 "INSERT INTO oidc_attempts VALUES (?, ?, ?, ?, ?, ?)",
                 (
-                    _hash(state),
-                    _hash(browser),
+                    hashed(state),
+                    hashed(browser),
                     attempt.nonce,
                     attempt.verifier,
                     attempt.back,
@@ -58,12 +57,8 @@ class Attempts:
             row = connection.execute(
                 "DELETE FROM oidc_attempts WHERE state_hash = ? AND browser_hash = ?"
                 " RETURNING nonce, verifier, back, expires_ms",
-                (_hash(state), _hash(browser)),
+                (hashed(state), hashed(browser)),
             ).fetchone()
         if row is None or row["expires_ms"] <= self.clock.now_ms():
             return None
         return Attempt(row["nonce"], row["verifier"], row["back"])
-
-
-def _hash(secret: str) -> str:
-    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -5,12 +5,12 @@ import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus
 
 import httpx
 
 from tillstream.clock import Clock
-from tillstream.settings import OidcSettings
+from tillstream.settings import OidcSettings, may_carry_secrets
 from tillstream.web.oidc.refusal import Refusal, setting
 
 _TIMEOUT_S = 5.0
@@ -38,15 +38,13 @@ class Issuer:
 
     def id_token(self, code: str, *, verifier: str, redirect_uri: str) -> str:
         """The ID token for a code, not yet verified."""
-        document, form = (
-            self._document(),
-            {
-                "grant_type": "authorization_code",
-                "code": code,
-                "redirect_uri": redirect_uri,
-                "code_verifier": verifier,
-            },
-        )
+        document = self._document()
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "code_verifier": verifier,
+        }
         name, secret = self._oidc.client_id or "", ""
         if self._oidc.client_secret is not None:
             secret = self._oidc.client_secret.get_secret_value()
@@ -73,7 +71,8 @@ class Issuer:
             if not isinstance(found, dict) or found.get("issuer") != issuer:
                 raise _unusable("its discovery document names another issuer")
             for name in _ENDPOINTS:
-                if not _is_safe(found.get(name)):
+                address = found.get(name)
+                if not isinstance(address, str) or not may_carry_secrets(address):
                     raise _unusable(f"its {name} is no https address")
             self._known = (now_ms, found)
             return found
@@ -138,12 +137,3 @@ def _unusable(why: str) -> Refusal:
         f"an admin checks {setting('ISSUER')} and the client's registration there",
         outcome="misconfigured",
     )
-
-
-def _is_safe(address: object) -> bool:
-    """Codes and secrets travel there: https, or this machine."""
-    if not isinstance(address, str):
-        return False
-    parts = urlsplit(address)
-    is_loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback)

@@ -4,12 +4,11 @@ Their names begin with PREFIX, which no local user's may, so neither can be take
 they are is the issuer's `sub`; a name belongs to the first who came with it.
 """
 
-import sqlite3
 from dataclasses import dataclass
 
 from tillstream.clock import Clock
-from tillstream.web.database import Database
-from tillstream.web.people import Person, Role
+from tillstream.web.database import Database, as_row, person_of
+from tillstream.web.people import Person
 
 PREFIX = "oidc:"
 _NO_ROLE = ""
@@ -26,7 +25,6 @@ class Members:
     def enter(self, subject: str, person: Person) -> bool:
         """Keep role and stores of `person`, whose name begins with PREFIX. False, and nothing is
         kept, when somebody else has the name. A new name ends the sessions under the old one."""
-        row = (person.name, person.role.value, "\n".join(sorted(person.stores)))
         with self.database.open() as connection:
             connection.execute("BEGIN IMMEDIATE")
             taken = connection.execute(
@@ -46,7 +44,7 @@ class Members:
                 "INSERT INTO oidc_users VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (issuer, subject)"
                 " DO UPDATE SET name = excluded.name, role = excluded.role,"
                 " stores = excluded.stores, at_ms = excluded.at_ms",
-                (self.issuer, subject, *row, self.clock.now_ms()),
+                (self.issuer, subject, *as_row(person), self.clock.now_ms()),
             )
         return True
 
@@ -70,7 +68,7 @@ class Members:
                 "SELECT * FROM oidc_users WHERE name = ? AND issuer = ? AND role <> ?",
                 (name, self.issuer, _NO_ROLE),
             ).fetchone()
-        return _person(row) if row else None
+        return person_of(row) if row else None
 
     def all(self) -> list[Person]:
         """Who has a role, by name."""
@@ -79,10 +77,4 @@ class Members:
                 "SELECT * FROM oidc_users WHERE issuer = ? AND role <> ? ORDER BY name",
                 (self.issuer, _NO_ROLE),
             ).fetchall()
-        return [_person(row) for row in rows]
-
-
-def _person(row: sqlite3.Row) -> Person:
-    return Person(
-        row["name"], Role(row["role"]), frozenset(filter(None, row["stores"].split("\n")))
-    )
+        return [person_of(row) for row in rows]

@@ -10,7 +10,7 @@ from tillstream.web.oidc.attempts import ATTEMPT_MINUTES, Attempt
 from tillstream.web.oidc.members import PREFIX
 from tillstream.web.oidc.membership import member, name_of
 from tillstream.web.oidc.provider import RETURN_PATH, Provider
-from tillstream.web.oidc.refusal import Refusal
+from tillstream.web.oidc.refusal import Refusal, setting
 from tillstream.web.people import Person
 from tillstream.web.problems import Problem
 from tillstream.web.routes.signing import address_of, own, start_session
@@ -90,7 +90,7 @@ def _person(
             503,
             "the issuer did not sign you in",
             "try again; if it stays, an admin checks the client's registration at the issuer,"
-            " and TILLSTREAM_WEB__OIDC__SCOPES",
+            f" and {setting('SCOPES')}",
             outcome="issuer refused",
         )
     claims = provider.claims(code, attempt)
@@ -99,34 +99,25 @@ def _person(
     try:
         name = name_of(claims, provider.oidc)
         person = member(name, claims, provider.oidc)
-    except Refusal as refusal:
-        console.members.shut_out(subject)
-        raise _noted(console, address, refusal, name=name) from None
-    if not console.members.enter(subject, person):
-        console.members.shut_out(subject)
-        raise _noted(
-            console,
-            address,
-            Refusal(
+        if not console.members.enter(subject, person):
+            raise Refusal(
                 403,
                 f"the name {name} belongs to somebody else here",
                 "an admin can remove that user (tillstream web user remove), or choose a claim in"
-                " TILLSTREAM_WEB__OIDC__NAME_CLAIM that no two people share",
+                f" {setting('NAME_CLAIM')} that no two people share",
                 outcome="name taken",
-            ),
-            name=name,
-        )
+            )
+    except Refusal as refusal:
+        console.members.shut_out(subject)
+        raise _noted(console, address, refusal, name=name) from None
     return person
 
 
-class _Noted(Problem):
-    """A refusal that is in the record."""
-
-
 def _noted(console: Console, address: str, refusal: Refusal, *, name: str = _SOMEBODY) -> Problem:
+    """The refusal as it is shown, once it is in the record."""
     console.sign_ins.note(name, address, refusal.outcome)
     log.warning("sign-in by OpenID Connect: %s", refusal.what)
-    return _Noted(refusal.status, refusal.what, refusal.hint)
+    return Problem(refusal.status, refusal.what, refusal.hint)
 
 
 def _provider(console: Console) -> Provider:
