@@ -2,9 +2,10 @@
 that is one thing to know."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from streaming.active import ActiveAlerts
 from streaming.alerts import Item, Transition, next_step
 from tillstream.contracts.identity import event_uuid
 
@@ -18,67 +19,72 @@ TIMES_ITS_SHARE = 2.0
 
 
 def grouped(
-    steps: Sequence[Transition],
-    active: Mapping[Item, Transition],
-    supplier_shares: Mapping[str, float],
+    steps: Sequence[Transition], active: ActiveAlerts, supplier_shares: Mapping[str, float]
 ) -> list[Transition]:
     """`steps` with their incidents, followed by further steps of alerts that were open before and
     belong to an incident that begins now. `active` has the newest step of each alert before these.
     """
-    after = {item: one for item, one in active.items() if one.state != "resolved"}
-    for step in steps:
-        if step.state == "resolved":
-            after.pop(step.reading.item, None)
-        else:
-            after[step.reading.item] = step
+    after = _After(active, steps)
     suppliers = sorted({one.reading.supplier_id for one in steps if one.state == "opened"} - {""})
+    stepped = {one.reading.item for one in steps if one.state == "opened"}
     incidents: dict[str, str] = {}
-    beginning = set()
+    joined = []
     for supplier_id in suppliers:
-        current = _lasting(supplier_id, after)
-        if current:
-            incidents[supplier_id] = current
-        elif _begins(supplier_id, after, supplier_shares):
-            first = min(one.alert_id for one in after.values() if _is_of(one, supplier_id))
-            incidents[supplier_id] = event_uuid("incident", supplier_id, first)
-            beginning.add(supplier_id)
-    result = [
+        members = after.open_of(supplier_id)
+        incident_id = _lasting(members.values())
+        share = supplier_shares.get(supplier_id, 1.0)
+        if not incident_id and _begins(members.values(), share * after.open_count):
+            first = min(one.alert_id for one in members.values())
+            incident_id = event_uuid("incident", supplier_id, first)
+            joined += [
+                replace(next_step(one, one.reading, "updated"), incident_id=incident_id)
+                for item, one in members.items()
+                if item not in stepped
+            ]
+        if incident_id:
+            incidents[supplier_id] = incident_id
+    joined.sort(key=lambda one: one.reading.item)
+    return [
         replace(step, incident_id=incidents.get(step.reading.supplier_id, step.incident_id))
         if step.state == "opened"
         else step
         for step in steps
-    ]
-    stepped = {one.reading.item for one in steps if one.state == "opened"}
-    for item, one in sorted(after.items()):
-        supplier_id = one.reading.supplier_id
-        if supplier_id in beginning and item not in stepped:
-            joined = next_step(one, one.reading, "updated")
-            result.append(replace(joined, incident_id=incidents[supplier_id]))
-    return result
+    ] + joined
 
 
-def _is_of(step: Transition, supplier_id: str) -> bool:
-    return step.reading.supplier_id == supplier_id
+class _After:
+    """The alerts that are open once the steps are taken."""
+
+    def __init__(self, active: ActiveAlerts, steps: Sequence[Transition]) -> None:
+        self._active = active
+        self._last = {step.reading.item: step for step in steps}
+        self.open_count = active.open_count + sum(
+            (step.state != "resolved") - active.is_open(item) for item, step in self._last.items()
+        )
+
+    def open_of(self, supplier_id: str) -> dict[Item, Transition]:
+        before = self._active.open_of(supplier_id)
+        members = {item: one for item, one in before.items() if item not in self._last}
+        return members | {
+            item: one
+            for item, one in self._last.items()
+            if one.state != "resolved" and one.reading.supplier_id == supplier_id
+        }
 
 
-def _lasting(supplier_id: str, after: Mapping[Item, Transition]) -> str:
+def _lasting(members: Collection[Transition]) -> str:
     """The incident that still is one; empty when there is none."""
-    members = Counter(
-        one.incident_id for one in after.values() if one.incident_id and _is_of(one, supplier_id)
-    )
-    if not members:
+    counts = Counter(one.incident_id for one in members if one.incident_id)
+    if not counts:
         return ""
-    incident_id, count = max(members.items(), key=lambda pair: (pair[1], pair[0]))
+    incident_id, count = max(counts.items(), key=lambda pair: (pair[1], pair[0]))
     return incident_id if count >= LASTS_WITH else ""
 
 
-def _begins(
-    supplier_id: str, after: Mapping[Item, Transition], supplier_shares: Mapping[str, float]
-) -> bool:
-    own = [one for one in after.values() if _is_of(one, supplier_id)]
-    if len(own) < AT_LEAST:
+def _begins(members: Collection[Transition], fair_count: float) -> bool:
+    """`fair_count` would be as many as the supplier has of the products."""
+    if len(members) < AT_LEAST:
         return False
-    if 2 * sum(one.reading.held_up for one in own) >= len(own):
+    if 2 * sum(one.reading.held_up for one in members) >= len(members):
         return True
-    share = supplier_shares.get(supplier_id, 1.0)
-    return len(own) >= TIMES_ITS_SHARE * share * len(after)
+    return len(members) >= TIMES_ITS_SHARE * fair_count

@@ -13,8 +13,9 @@ from clickhouse import live_inputs, queries, stored
 from clickhouse.client import Client
 from clickhouse.writer import insert
 from producers.publisher import Delivery, Publisher
+from streaming.active import ActiveAlerts
 from streaming.alert_rows import alert_event, history_rows, published_rows, transition_of
-from streaming.alerts import Item, Reading, Transition, is_cooling, transitions
+from streaming.alerts import Reading, Transition, transitions
 from streaming.batch import Batch
 from streaming.enrich import Dimensions
 from streaming.grouping import grouped
@@ -85,8 +86,7 @@ class StockWatch(Follower):
         self._on_scored = on_scored
         self._swept_at = time.monotonic()
         self._standings = Standings(client)
-        # The newest step of each alert that is open, or may still come back.
-        self._active: dict[Item, Transition] = {}
+        self._active = ActiveAlerts()
         self._unsent: list[Transition] = []
 
     def open(self) -> None:
@@ -98,7 +98,7 @@ class StockWatch(Follower):
         self._scorer.open()
         cooling_ms = self._stream_time_ms - round(self._rules.cooldown_hours * 3_600_000)
         standing = queries.alert_steps(self._client, "standing", since_ms=max(cooling_ms, 0))
-        self._active = {step.reading.item: step for step in map(transition_of, standing)}
+        self._active = ActiveAlerts(map(transition_of, standing))
         unsent = queries.alert_steps(self._client, "unsent")
         self._unsent = [transition_of(row) for row in unsent]
         self._pending = self._left_behind()
@@ -121,8 +121,7 @@ class StockWatch(Follower):
     @property
     def sizes(self) -> dict[str, int]:
         """How many entries of each kind are in memory."""
-        is_open = [step.state != "resolved" for step in self._active.values()]
-        return {"open_alerts": sum(is_open), **self._scorer.sizes}
+        return {"open_alerts": self._active.open_count, **self._scorer.sizes}
 
     def settle(self) -> None:
         """Wait until all that was seen is scored. Raises what went wrong."""
@@ -200,7 +199,7 @@ class StockWatch(Follower):
         self._on_scored(_confidence(scored))
         if self._publisher is not None:
             readings = self._readings(scored, as_of_ms, dimensions)
-            self._record(transitions(readings, self._active, self._rules))
+            self._record(transitions(readings, self._active.newest, self._rules))
 
     def _sweep(self, dimensions: Dimensions) -> None:
         """Score again some of the shelves that only time has changed. Not in a rebuild, which ends
@@ -222,10 +221,10 @@ class StockWatch(Follower):
         """The rows that can matter to an alert: risky now, or alerted before."""
         risky = scored["risk"].to_numpy() >= self._rules.open_above
         active = np.zeros(scored.num_rows, dtype=bool)
-        if self._active:
+        if alerted := self._active.newest:
             names = (scored[name].to_pylist() for name in ("store_id", "product_id"))
             items = zip(*names, strict=True)
-            active = np.fromiter((item in self._active for item in items), bool, scored.num_rows)
+            active = np.fromiter((item in alerted for item in items), bool, scored.num_rows)
         rows = scored.filter(pa.array(active | risky)).to_pylist()
         standings = self._standings.of((row["store_id"], row["product_id"]) for row in rows)
         readings = []
@@ -263,13 +262,8 @@ class StockWatch(Follower):
         steps = grouped(steps, self._active, self._standings.supplier_shares())
         insert(self._client, "restock_alert_history", history_rows(steps))
         for step in steps:
-            self._active[step.reading.item] = step
-        now_ms = steps[0].reading.at_ms
-        self._active = {
-            item: step
-            for item, step in self._active.items()
-            if step.state != "resolved" or is_cooling(step, now_ms, self._rules)
-        }
+            self._active.put(step)
+        self._active.forget(steps[0].reading.at_ms, self._rules)
         self._unsent.extend(steps)
 
     def _send(self) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from decimal import Decimal
 
-from streaming.alerts import Item, Reading, Transition, transitions
+from streaming.active import ActiveAlerts
+from streaming.alerts import Reading, Transition, transitions
 from streaming.grouping import AT_LEAST, LASTS_WITH, grouped
 from tillstream.settings import RiskSettings
 
@@ -32,18 +33,19 @@ class Chain:
     """What the stream does with readings, batch after batch."""
 
     def __init__(self) -> None:
-        self.active: dict[Item, Transition] = {}
+        self.active = ActiveAlerts()
         self.steps: list[Transition] = []
 
     def hears(self, *readings: Reading) -> None:
-        steps = grouped(transitions(readings, self.active, RULES), self.active, SHARES)
+        steps = grouped(transitions(readings, self.active.newest, RULES), self.active, SHARES)
         self.steps += steps
-        self.active |= {step.reading.item: step for step in steps}
+        for step in steps:
+            self.active.put(step)
 
     def incidents(self) -> dict[str, int]:
         """The number of open alerts by incident."""
         found: dict[str, int] = {}
-        for step in self.active.values():
+        for step in self.active.newest.values():
             if step.state != "resolved" and step.incident_id:
                 found[step.incident_id] = found.get(step.incident_id, 0) + 1
         return found
@@ -112,7 +114,7 @@ def test_grouping_is_the_same_for_everybody() -> None:
             replace(step, alert_id=f"alert-{number:03}")
             for number, step in enumerate(transitions([reading(n) for n in range(30)], {}, RULES))
         ]
-        return [step.incident_id for step in grouped(steps, {}, SHARES)]
+        return [step.incident_id for step in grouped(steps, ActiveAlerts(), SHARES)]
 
     assert identified() == identified()
     assert len(set(identified())) == 1

@@ -106,6 +106,17 @@ def test_an_older_view_never_replaces_a_newer_one(desk: FakeDesk) -> None:
         assert found.revision == 2
 
 
+def test_what_the_desk_no_longer_remembers_is_dropped(
+    desk: FakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FORGET_EVERY_S", 0.01)
+    desk.put(VIEW, replace(VIEW, alert_id="a2"))
+    with following(desk) as board:
+        del desk.views["a1"]
+        until(lambda: ids(board.alerts(EVERY_STORE)) == ["a2"])
+        assert ids(board.changes(EVERY_STORE, 0)) == ["a2"]
+
+
 def test_while_the_desk_is_away_what_was_known_is_shown_and_said_so(desk: FakeDesk) -> None:
     desk.put(VIEW)
     with following(desk) as board:

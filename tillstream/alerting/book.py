@@ -24,6 +24,10 @@ class Book:
     def get(self, alert_id: str) -> Folded | None:
         return self._folded.get(alert_id)
 
+    def has_step(self, alert_id: str, version: int) -> bool:
+        """Whether this step of the detector is known."""
+        return version in self._detections.get(alert_id, ())
+
     def recorded_ms(self) -> Iterator[int]:
         """When each step of the detector was recorded."""
         for steps in self._detections.values():

@@ -12,7 +12,7 @@ from tillstream.alerting.actions import from_record
 from tillstream.alerting.alert import AlertView, Place
 from tillstream.alerting.book import Book
 from tillstream.alerting.fold import Folded, Logged
-from tillstream.alerting.tables import Entry
+from tillstream.alerting.tables import Entry, Recorded
 from tillstream.contracts.codec import Codec
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ContractError
@@ -83,17 +83,12 @@ class Keeper:
         """Take what the detector has recorded since."""
         looks_far = time.monotonic() - self._looked_far_back_at > _LOOK_FAR_BACK_EVERY_S
         overlap_ms = _LONG_OVERLAP_MS if looks_far else _OVERLAP_MS
-        steps = tables.steps_since(self._client, max(self._recorded_ms - overlap_ms, 0))
+        found = tables.recorded_since(self._client, self._recorded_ms - overlap_ms)
+        # The middle of an alert is nothing to fold from: all of it is read.
+        self.load(self._missed(found))
+        self._recorded_ms = max([self._recorded_ms, *(one.at_ms for one in found)])
         if looks_far:
             self._looked_far_back_at = time.monotonic()
-        # The middle of an alert is nothing to fold from: all of it is read then.
-        strangers = self._unknown(one.alert_id for one in steps if one.version > 1)
-        self.load(strangers)
-        with self._guard:
-            self._states |= self._book.add(
-                detections=[one for one in steps if one.alert_id not in strangers]
-            )
-        self._recorded_ms = max([self._recorded_ms, *(one.recorded_at_ms for one in steps)])
 
     def follow(self, *, up_to: int | None = None) -> None:
         """Take what came to the log since, at least all below the offset `up_to`."""
@@ -131,6 +126,14 @@ class Keeper:
     def _unknown(self, alert_ids: Iterable[str]) -> set[str]:
         with self._guard:
             return {one for one in alert_ids if one not in self._book}
+
+    def _missed(self, recorded: Iterable[Recorded]) -> set[str]:
+        with self._guard:
+            return {
+                one.alert_id
+                for one in recorded
+                if not self._book.has_step(one.alert_id, one.version)
+            }
 
     def _read(self, record: RawRecord) -> Logged | None:
         place = self.place(record.offset)

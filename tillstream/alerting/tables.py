@@ -58,12 +58,25 @@ class Entry:
         return self.action is None or self.decision is not None
 
 
-def steps_since(client: Client, since_ms: int) -> list[Detection]:
-    """The detector's steps recorded since then (wall clock). They do not know their place in Kafka
-    yet."""
-    which = f"recorded_at >= fromUnixTimestamp64Milli({since_ms}, 'UTC')"
-    rows = select(client, _STEPS.format(which=which, published="false"))
-    return [_detection(row) for row in rows.to_pylist()]
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """That the detector recorded a step, and when (wall clock)."""
+
+    alert_id: str
+    version: int
+    at_ms: int
+
+
+def recorded_since(client: Client, since_ms: int) -> list[Recorded]:
+    """Which steps the detector recorded since then (wall clock), the same one perhaps twice. A
+    projection answers, so that it may be asked twice a second of years of alerts."""
+    rows = select(
+        client,
+        "SELECT alert_id, version, toUnixTimestamp64Milli(recorded_at) AS at_ms"
+        " FROM restock_alert_history"
+        f" WHERE recorded_at >= fromUnixTimestamp64Milli({max(since_ms, 0)}, 'UTC')",
+    )
+    return [Recorded(**row) for row in rows.to_pylist()]
 
 
 def steps_of(client: Client, alert_ids: Collection[str]) -> list[Detection]:

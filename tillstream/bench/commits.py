@@ -69,18 +69,22 @@ def steady(points: Sequence[Point], *, warmup_batches: int) -> Steady | None:
 
 
 class CommitWatch:
-    """Reads the commits five times a second while its `with` block runs.
+    """Reads the commits every `look_s` while its `with` block runs.
 
     The engine drops older commits of a partition when it merges, so now and then one is missed;
     the times are the stream's own, and exact.
     """
 
     def __init__(
-        self, warehouse: WarehouseSettings, *, on_look: Callable[[], None] = lambda: None
+        self,
+        warehouse: WarehouseSettings,
+        *,
+        look_s: float = _LOOK_S,
+        on_look: Callable[[], None] = lambda: None,
     ) -> None:
         self._curves = {LIVE: Curve(), LAKE: Curve()}
         self._on_look = on_look
-        self._poller = Poller(warehouse, self._look, period_s=_LOOK_S)
+        self._poller = Poller(warehouse, self._look, period_s=look_s)
 
     def points(self, query: str = LIVE) -> list[Point]:
         """Raises ServiceError when the warehouse stopped answering."""

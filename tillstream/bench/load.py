@@ -1,5 +1,6 @@
 """A whole platform under steady load, watched from outside."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +22,12 @@ from tillstream.devstack.stack import SERVING, Stack
 from tillstream.errors import ServiceError
 from tillstream.settings import Settings
 
-_GENERATORS = 2
+# What one generator does without falling behind, events a second.
+_OF_ONE_GENERATOR = 10_000
 _STALL_S = 180.0
 _WAIT_S = 0.1
+# How often to ask how far the stream is.
+_LOOK_S = 0.5
 # Reading the size of a large process stops it for some milliseconds.
 _SAMPLE_S = 2.0
 
@@ -103,20 +107,22 @@ def under_load(
     prepare(ready)
     on_phase(Phase("starting the stream"))
     Stack(settings).up()
+    shares = math.ceil(rate / _OF_ONE_GENERATOR)
     spec: dict[str, Any] = {
         "mode": "paced",
         "traffic": Traffic.FULL,
-        "rate": rate / _GENERATORS,
+        "rate": rate / shares,
         "seconds": 1e9,
-        "probes_per_s": probes_per_s / _GENERATORS,
+        "probes_per_s": probes_per_s / shares,
         "seed": seed,
     }
     sampler = Sampler(pids(settings.home, *SERVING), period_s=_SAMPLE_S)
-    commits = CommitWatch(ready.warehouse, on_look=StreamFollower(sampler, settings.home))
+    follow = StreamFollower(sampler, settings.home)
+    commits = CommitWatch(ready.warehouse, look_s=_LOOK_S, on_look=follow)
     with (
         wiring.open_parts(ready) as parts,
         sampler,
         commits,
-        Generators(settings.home, spec, shares=_GENERATORS) as generators,
+        Generators(settings.home, spec, shares=shares) as generators,
     ):
         yield Loaded(ready, parts, commits, sampler, generators)

@@ -22,6 +22,7 @@ log = logging.getLogger("tillstream.web")
 
 _LOOK_EVERY_S = 0.5
 _RETRY_S = 2.0
+_FORGET_EVERY_S = 600.0
 
 OpenDesk = Callable[[], AbstractContextManager[Desk]]
 
@@ -135,8 +136,12 @@ class Board:
                     self._desk = desk
                     self._take({view.alert_id for view in desk.alerts()})
                     self._tell("")
+                    forget_at_s = time.monotonic() + _FORGET_EVERY_S
                     while not self._stop.wait(_LOOK_EVERY_S):
                         self._look(desk)
+                        if time.monotonic() > forget_at_s:
+                            self._forget({view.alert_id for view in desk.alerts()})
+                            forget_at_s += _FORGET_EVERY_S
             except TillstreamError as exc:
                 self._desk = None
                 self._tell(str(exc).splitlines()[0])
@@ -173,6 +178,13 @@ class Board:
                 self._changed_at[view.alert_id] = self.version
         if news:
             self._wake()
+
+    def _forget(self, remembered: set[str]) -> None:
+        """Drop what the desk no longer remembers: it ended days ago."""
+        with self._guard:
+            for alert_id in self._alerts.keys() - remembered:
+                del self._alerts[alert_id], self._changed_at[alert_id]
+            self._ranked = (-1, [])
 
     def _tell(self, problem: str) -> None:
         if problem == self.problem:
