@@ -1,16 +1,18 @@
-"""How the console does with many browsers: how fast pages are, when an alert is seen, memory.
+"""How the console does with many browsers: how fast pages are, when a change is seen, memory.
 
 It makes a database of its own in a running home's warehouse, a console over it, and browsers that
-are as thin as can be: they listen to /now/live and look for the alerts that this program writes as
-the stream would.
+are as thin as can be: they listen to /now/live and look for the changes that this program writes as
+the stream would. Of twenty changes one opens an alert and one ends the oldest; the others are news
+of open ones.
 
-    python tools/bench_console.py --home ~/.tillstream --browsers 200 --alerts-per-s 50 --seconds 60
+    python tools/bench_console.py --home ~/.tillstream --browsers 200 --changes-per-s 50
 """
 
 import argparse
 import asyncio
 import json
 import os
+import random
 import re
 import secrets
 import signal
@@ -35,33 +37,85 @@ from tillstream.web.database import Database
 from tillstream.web.people import Role
 
 _PASSWORD = "only for this run"
-_ALERT = re.compile(rb"a-bench-(\d+)")
+_SEEN = re.compile(rb'id=\\?"a-bench-(\d+)\\?".*?data-version=\\?"(\d+)', re.DOTALL)
+_OPEN_AT_FIRST = 500
+_OPENING_EVERY = 20
 _PAGES = ("/", "/now/list?severity=high", "/health")
+
+
+# An alert and its version.
+Change = tuple[int, int]
 
 
 @dataclass(slots=True)
 class Tally:
-    """Seconds. `seen_s` is one entry for each alert and browser."""
+    """Seconds. `seen_s` is one entry for each change and browser."""
 
-    written_at_s: dict[int, float] = field(default_factory=dict)
+    written_at_s: dict[Change, float] = field(default_factory=dict)
     seen_s: list[float] = field(default_factory=list)
     page_s: list[float] = field(default_factory=list)
+    reloads: int = 0
     failed: int = 0
     memory_mib: list[float] = field(default_factory=list)
+    _read: dict[bytes, list[Change]] = field(default_factory=dict)
+
+    def changes_in(self, data: bytes) -> list[Change]:
+        """Browsers hear the same, so it is read once."""
+        if data not in self._read:
+            if len(self._read) > 100:
+                self._read.clear()
+            self._read[data] = [(int(n), int(version)) for n, version in _SEEN.findall(data)]
+        return self._read[data]
 
 
-async def browser(port: int, cookie: str, tally: Tally, stop: asyncio.Event) -> None:
+class Alerts:
+    """What the stream would say next."""
+
+    def __init__(self) -> None:
+        self._versions = dict.fromkeys(range(_OPEN_AT_FIRST), 1)
+        self._count = 0
+        self._random = random.Random(1)
+
+    def first(self) -> list[tuple[int, int, str]]:
+        return [(number, 1, "opened") for number in self._versions]
+
+    def next(self) -> tuple[int, int, str]:
+        """(alert, version, state)."""
+        self._count += 1
+        turn = self._count % _OPENING_EVERY
+        if turn == 0:
+            number = max(self._versions) + 1
+            self._versions[number] = 1
+            return number, 1, "opened"
+        if turn == 1:
+            number = min(self._versions)
+            return number, self._versions.pop(number) + 1, "resolved"
+        number = self._random.choice(list(self._versions))
+        self._versions[number] += 1
+        return number, self._versions[number], "updated"
+
+
+async def browser(url: str, cookie: str, tally: Tally, stop: asyncio.Event) -> None:
+    port = int(url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=16 * 2**20)
     request = f"GET /now/live HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\n\r\n"
     writer.write(request.encode())
-    known: set[int] = set()
+    newest: dict[int, int] = {}
     while not stop.is_set():
         data = await reader.readuntil(b"\n\n")
+        if b'"reload":true' in data:
+            tally.reloads += 1
+            async with httpx.AsyncClient(
+                base_url=url, headers={"cookie": cookie}, timeout=30, trust_env=False
+            ) as client:
+                data = (await client.get("/now/list")).content
         now_s = time.time()
-        for number in map(int, _ALERT.findall(data)):
-            if number not in known and number in tally.written_at_s:
-                known.add(number)
-                tally.seen_s.append(now_s - tally.written_at_s[number])
+        for number, version in tally.changes_in(data):
+            # One that was overtaken before it could be shown is seen with its successor.
+            for one in range(newest.get(number, 0) + 1, version + 1):
+                if (number, one) in tally.written_at_s:
+                    tally.seen_s.append(now_s - tally.written_at_s[number, one])
+            newest[number] = max(version, newest.get(number, 0))
     writer.close()
 
 
@@ -80,11 +134,11 @@ async def looker(url: str, cookie: str, tally: Tally, stop: asyncio.Event) -> No
             await asyncio.sleep(0.2)
 
 
-def write_alerts(client: Client, numbers: range) -> None:
+def write_changes(client: Client, changes: list[tuple[int, int, str]]) -> None:
     rows = ", ".join(
-        f"('bench-{number}', 1, 'S{number % 50}', 'P{number}', 'opened', 0.9, 1,"
-        f" {number % 90}, 'runs out', now64(3), now64(3), now64(6))"
-        for number in numbers
+        f"('bench-{number}', {version}, 'S{number % 50}', 'P{number}', '{state}', 0.9, 1,"
+        f" {number % 90 + version % 7}, 'runs out', now64(3), now64(3), now64(6))"
+        for number, version, state in changes
     )
     client.command(
         "INSERT INTO restock_alert_history (alert_id, version, store_id, product_id, state, risk,"
@@ -93,21 +147,23 @@ def write_alerts(client: Client, numbers: range) -> None:
 
 
 async def load(
-    client: Client, process: psutil.Process, port: int, cookie: str, args: argparse.Namespace
+    client: Client, process: psutil.Process, url: str, cookie: str, args: argparse.Namespace
 ) -> Tally:
-    tally, stop, url = Tally(), asyncio.Event(), f"http://127.0.0.1:{port}"
-    tasks = [asyncio.create_task(browser(port, cookie, tally, stop)) for _ in range(args.browsers)]
+    tally, stop, alerts = Tally(), asyncio.Event(), Alerts()
+    await asyncio.to_thread(write_changes, client, alerts.first())
+    await asyncio.sleep(5)
+    tasks = [asyncio.create_task(browser(url, cookie, tally, stop)) for _ in range(args.browsers)]
     await asyncio.sleep(3)
     tasks.append(asyncio.create_task(looker(url, cookie, tally, stop)))
     began_s, written = time.monotonic(), 0
     while time.monotonic() - began_s < args.seconds:
-        due = int((time.monotonic() - began_s + 0.5) * args.alerts_per_s)
-        numbers = range(written, due)
-        if numbers:
-            await asyncio.to_thread(write_alerts, client, numbers)
+        due = int((time.monotonic() - began_s + 0.5) * args.changes_per_s)
+        changes = [alerts.next() for _ in range(written, due)]
+        if changes:
+            await asyncio.to_thread(write_changes, client, changes)
             # Seen from when the insert returned: from then on it is in the warehouse.
             at_s = time.time()
-            tally.written_at_s |= dict.fromkeys(numbers, at_s)
+            tally.written_at_s |= dict.fromkeys([change[:2] for change in changes], at_s)
         written = due
         tally.memory_mib.append(process.memory_info().rss / 2**20)
         await asyncio.sleep(0.5)
@@ -115,7 +171,10 @@ async def load(
     stop.set()
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    broken = [one for one in ended if isinstance(one, Exception)]
+    if broken:
+        raise broken[0]
     return tally
 
 
@@ -127,7 +186,7 @@ def report(tally: Tally, args: argparse.Namespace) -> dict[str, object]:
     wanted = len(tally.written_at_s) * args.browsers
     return {
         "browsers": args.browsers,
-        "alerts": len(tally.written_at_s),
+        "changes": len(tally.written_at_s),
         "seconds": args.seconds,
         "page_p50_s": quantile(tally.page_s, 0.5),
         "page_p95_s": quantile(tally.page_s, 0.95),
@@ -137,11 +196,21 @@ def report(tally: Tally, args: argparse.Namespace) -> dict[str, object]:
         "seen_p95_s": quantile(tally.seen_s, 0.95),
         "seen_p99_s": quantile(tally.seen_s, 0.99),
         "seen_share": round(len(tally.seen_s) / wanted, 4) if wanted else None,
+        "seen_max_s": round(max(tally.seen_s), 3) if tally.seen_s else None,
+        "reloads": tally.reloads,
         "memory_first_mib": round(tally.memory_mib[0]),
         "memory_last_mib": round(tally.memory_mib[-1]),
         "memory_most_mib": round(max(tally.memory_mib)),
+        "memory_by_tenth_mib": [
+            round(statistics.mean(part)) for part in batched(tally.memory_mib, 10)
+        ],
         "load_average": os.getloadavg()[0],
     }
+
+
+def batched(values: list[float], parts: int) -> list[list[float]]:
+    size = -(-len(values) // parts)
+    return [values[at : at + size] for at in range(0, len(values), size)]
 
 
 def environment(warehouse: WarehouseSettings, kafka: str) -> dict[str, str]:
@@ -155,7 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--home", type=Path, required=True, help="a home that is up")
     parser.add_argument("--browsers", type=int, default=200)
-    parser.add_argument("--alerts-per-s", type=float, default=50)
+    parser.add_argument("--changes-per-s", type=float, default=50)
     parser.add_argument("--seconds", type=float, default=60)
     args = parser.parse_args()
     settings = load_settings(home=args.home.expanduser().absolute())
@@ -177,10 +246,11 @@ def main() -> None:
         try:
             assert process.stdout is not None
             port = int(re.findall(r":(\d+);", process.stdout.readline())[0])
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as visitor:
+            url = f"http://127.0.0.1:{port}"
+            with httpx.Client(base_url=url, trust_env=False) as visitor:
                 visitor.post("/sign-in", data={"name": "bench", "password": _PASSWORD}, timeout=120)
                 cookie = f"tillstream={visitor.cookies['tillstream']}"
-            tally = asyncio.run(load(client, psutil.Process(process.pid), port, cookie, args))
+            tally = asyncio.run(load(client, psutil.Process(process.pid), url, cookie, args))
             print(json.dumps(report(tally, args), indent=2))
         finally:
             process.send_signal(signal.SIGTERM)
