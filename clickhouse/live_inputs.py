@@ -1,6 +1,8 @@
 """What the live score reads of stock, demand, supply and prices, by the key of the item
 (`cityHash64(store_id, product_id)`)."""
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from clickhouse.client import Client
@@ -34,6 +36,46 @@ def stock_and_sales(client: Client, items: pa.Table, *, since_s: int) -> pa.Tabl
         f"  AND day >= toDate(toDateTime({since_s}, 'UTC')) GROUP BY item_key) AS v"
         " ON v.item_key = k.item_key",
         keys=(items, ITEM_KEYS),
+    )
+
+
+def item_keys(client: Client, items: pa.Table) -> npt.NDArray[np.uint64]:
+    """The `item_key` of each row of `items` (store_id, product_id), (n,)."""
+    numbered = items.append_column("n", pa.array(np.arange(items.num_rows, dtype=np.uint32)))
+    sql = "SELECT cityHash64(store_id, product_id) AS item_key FROM keys ORDER BY n"
+    rows = select(client, sql, keys=(numbered, f"{ITEM_KEYS}, n UInt32"))
+    return np.asarray(rows["item_key"].to_numpy(), dtype=np.uint64)
+
+
+def shelf_count(client: Client) -> int:
+    """How many shelves were ever reported, or a few more."""
+    rows = select(client, "SELECT count() AS n FROM current_stock_states").to_pylist()
+    return int(rows[0]["n"])
+
+
+def newest_reports(client: Client) -> pa.Table:
+    """(item_key, sequence, at_ms, offset, on_hand) of the newest report of every shelf."""
+    return select(
+        client,
+        "SELECT item_key,"
+        " reinterpretAsInt64(bitXor(toUInt64(bitShiftRight(last, 192)), 9223372036854775808))"
+        " AS sequence,"
+        " reinterpretAsInt64(toUInt64(bitAnd(bitShiftRight(last, 128), 18446744073709551615)))"
+        " AS at_ms,"
+        " reinterpretAsInt64(toUInt64(bitAnd(bitShiftRight(last, 64), 18446744073709551615)))"
+        " AS offset, reinterpretAsInt32(toUInt32(bitAnd(last, 4294967295))) AS on_hand"
+        " FROM (SELECT item_key, max(newest) AS last FROM current_stock_states GROUP BY item_key"
+        " SETTINGS optimize_aggregation_in_order = 1)",
+    )
+
+
+def sales_since(client: Client, *, since_day: int) -> pa.Table:
+    """(item_key, units, revenue) of every shelf that sold since a UTC day (days since 1970)."""
+    return select(
+        client,
+        "SELECT item_key, sum(units) AS units, toDecimal64(sum(revenue), 4) AS revenue"
+        f" FROM item_sales_daily WHERE day >= toDate({since_day}) GROUP BY item_key"
+        " SETTINGS optimize_aggregation_in_order = 1",
     )
 
 

@@ -71,11 +71,14 @@ class Landing:
         known: KnownEvents | None = None,
         high_water: HighWater | None = None,
         before_inserts: Callable[[], None] = lambda: None,
+        on_stored: Callable[[pa.Table], None] = lambda _: None,
     ) -> None:
         """`high_water`: a batch that begins at or below it asks what is stored already.
-        `before_inserts` raises when somebody else writes by now."""
+        `before_inserts` raises when somebody else writes by now. `on_stored` is told of the counted
+        events of each batch that were not stored before, once they and all sums are."""
         self.high_water = high_water or {}
         self.before_inserts = before_inserts
+        self._on_stored = on_stored
         self.dimensions = Dimensions.empty()
         self._client = client
         self._deduplicate = deduplicate
@@ -121,6 +124,7 @@ class Landing:
         self.before_inserts()
         self._run(self._derived(batch.ranges, winners, suffix))
         clock.lap("derived")
+        self._on_stored(winners)
         return fresh
 
     def refresh_dimensions(self, winners: pa.Table) -> None:

@@ -14,6 +14,7 @@ from streaming.money import SCALE
 from streaming.priors import CurrentPriors
 from streaming.priors import Known as Prior
 from streaming.score_rows import Evidence, score_rows
+from streaming.shelf_states import ShelfStates
 from streaming.stock import Touched
 from streaming.supply import CurrentSupply, Reference
 from tillstream.demand.rhythm import Rhythm
@@ -34,10 +35,12 @@ class Scorer:
         self._client = client
         self._rules = rules
         self._offsets: dict[tuple[str, int], int] = {}
+        self.states = ShelfStates(client, at_most=rules.shelves_in_memory)
         self.open()
 
     def open(self) -> None:
         """Forget what was in memory: the warehouse knows better."""
+        self.states.forget()
         self._priors = CurrentPriors(self._client)
         self._supply = CurrentSupply(self._client)
         self._last_prices: dict[str, float] | None = None
@@ -45,7 +48,8 @@ class Scorer:
     @property
     def sizes(self) -> dict[str, int]:
         """How many entries of each kind are in memory."""
-        return {"prices": len(self._last_prices or ()), **self._supply.sizes}
+        prices = len(self._last_prices or ())
+        return {"prices": prices, "shelves": len(self.states), **self._supply.sizes}
 
     def saw(self, touched: Touched) -> None:
         """What batches say of prices. Call it before the items are scored."""
@@ -61,13 +65,15 @@ class Scorer:
         as_of_ms: int,
         watched_since_ms: int | None,
         touched: Touched | None = None,
+        is_live: bool = False,
     ) -> pa.Table:
         """Rows of `stockout_risk_history` for those of `items` that were ever reported. What came
-        with `touched` is remembered."""
+        with `touched` is remembered. While the stream `is_live`, so is what shelves hold: in a
+        replay the days on which evidence begins pass too quickly."""
         priors = self._priors()
         since_ms = self._since_ms(as_of_ms, watched_since_ms, priors.until_ms)
         supply = self._supply.refresh(as_of_ms=as_of_ms, since_ms=since_ms)
-        known = live_inputs.stock_and_sales(self._client, items, since_s=since_ms // 1000)
+        known = self._stock_and_sales(items, since_ms, is_live=is_live)
         keys = known["item_key"].to_numpy()
         if touched is not None:
             self._supply.deliveries.add(_keyed(touched.came, known))
@@ -106,6 +112,13 @@ class Scorer:
             lost_margin=outlook.lost_units * margin,
             doubts=doubts,
         )
+
+    def _stock_and_sales(self, items: pa.Table, since_ms: int, *, is_live: bool) -> pa.Table:
+        if not is_live:
+            self.states.forget()
+        elif (held := self.states.of(items, since_day=since_ms // DAY_MS)) is not None:
+            return held
+        return live_inputs.stock_and_sales(self._client, items, since_s=since_ms // 1000)
 
     def _since_ms(self, as_of_ms: int, watched_since_ms: int | None, until_ms: int | None) -> int:
         """Where evidence begins. Sales are kept by UTC day, so it is a day's beginning or the first

@@ -36,6 +36,9 @@ class Follower(ABC):
     def open(self) -> None:  # noqa: B027
         """Load what was known when the stream last stopped."""
 
+    def stored(self, winners: pa.Table) -> None:  # noqa: B027
+        """Before each batch: what of it was not stored before, and is now."""
+
     @abstractmethod
     def __call__(self, batch: Batch, dimensions: Dimensions) -> None: ...
 
@@ -90,7 +93,7 @@ class WarehouseSink:
         known: KnownEvents | None = None,
         followers: tuple[Follower, ...] = (),
     ) -> None:
-        self.landing = Landing(client, deduplicate=deduplicate, known=known)
+        self.landing = Landing(client, deduplicate=deduplicate, known=known, on_stored=self._stored)
         self._client = client
         self._query = query
         self._followers = followers
@@ -147,6 +150,10 @@ class WarehouseSink:
             ranges=batch.ranges,
             batch=batch,
         )
+
+    def _stored(self, winners: pa.Table) -> None:
+        for follower in self._followers:
+            follower.stored(winners)
 
     def _look_for_damage(self) -> None:
         """Raises ServiceError when rows have to be derived again, which recovery does."""

@@ -103,6 +103,9 @@ class StockWatch(Follower):
         self._unsent = [transition_of(row) for row in unsent]
         self._pending = self._left_behind()
 
+    def stored(self, winners: pa.Table) -> None:
+        self._scorer.states.stored(winners)
+
     def __call__(self, batch: Batch, dimensions: Dimensions) -> None:
         touched = Touched.by(batch, span_ms=self._rules.evidence_days * _DAY_MS)
         with self._guard:
@@ -192,6 +195,7 @@ class StockWatch(Follower):
             as_of_ms=as_of_ms,
             watched_since_ms=self._watched_since_ms,
             touched=touched,
+            is_live=self._is_live(),
         )
         if scored.num_rows == 0:
             return
@@ -214,8 +218,10 @@ class StockWatch(Follower):
     def _as_of_ms(self) -> int:
         """Stream time; the wall clock once the stream is live, for then time passes without us."""
         now_ms = self._clock.now_ms()
-        is_live = abs(now_ms - self._stream_time_ms) < _LIVE_WITHIN_MS
-        return max(now_ms, self._stream_time_ms) if is_live else self._stream_time_ms
+        return max(now_ms, self._stream_time_ms) if self._is_live() else self._stream_time_ms
+
+    def _is_live(self) -> bool:
+        return abs(self._clock.now_ms() - self._stream_time_ms) < _LIVE_WITHIN_MS
 
     def _readings(self, scored: pa.Table, as_of_ms: int, dimensions: Dimensions) -> list[Reading]:
         """The rows that can matter to an alert: risky now, or alerted before."""

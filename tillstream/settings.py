@@ -152,6 +152,11 @@ class RiskSettings(_Frozen):
     )
     high_margin: float = Field(default=5.0, gt=0)
     medium_margin: float = Field(default=1.0, gt=0)
+    shelves_in_memory: int = Field(
+        default=20_000_000,
+        ge=0,
+        description="With more shelves than that, 53 bytes each, the score asks the warehouse",
+    )
     forecast_priors: bool = Field(
         default=False, description="Centre beliefs of demand on the night's forecast"
     )
