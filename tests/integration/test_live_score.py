@@ -213,6 +213,34 @@ def test_shelves_that_only_time_has_changed_are_scored_again(
     assert found == [("other", 6), ("safe", 0), ("untouched", 6)]
 
 
+def test_scores_from_memory_are_those_from_the_warehouse(client: Client) -> None:
+    know(client, *(f"p{number}" for number in range(4)))
+    alive = FakeClock(round(AT.timestamp() * 1000))
+
+    def score(shelves_in_memory: int) -> list[tuple[Any, ...]]:
+        for table in ("fact_inventory", "fact_sales", "event_index", "stockout_risk_history"):
+            client.command(f"TRUNCATE TABLE {table}")
+        for table in ("current_stock_states", "velocity_5m_sums", "item_sales_daily"):
+            client.command(f"TRUNCATE TABLE {table}")
+        rules = RULES.model_copy(update={"shelves_in_memory": shelves_in_memory})
+        follower = StockWatch(client, rules, None, clock=alive)
+        with closing(WarehouseSink(client, followers=(follower,))) as sink:
+            sink.open()
+            for batch in range(4):
+                events = [
+                    *(moved(8 * batch + n, product_id=f"p{n}", quantity=-2) for n in range(4)),
+                    *(sold(8 * batch + n, product_id=f"p{n}") for n in range(batch)),
+                ]
+                write(sink, *events)
+            assert follower.sizes["shelves"] == min(4, shelves_in_memory)
+        columns = "* EXCEPT (computed_at)"
+        return stored(client, "stockout_risk_history", columns)
+
+    asked = score(0)
+    assert len(asked) == 16
+    assert score(100) == asked
+
+
 def test_variance_is_right_whatever_order_reports_come_in(
     client: Client, sink: WarehouseSink
 ) -> None:
