@@ -130,6 +130,8 @@ class ShelfStates:
         if pending:
             _take(shelves, keys[items.num_rows :], pa.concat_tables(pending), since_day)
         known, states = shelves.of(wanted)
+        if len(shelves) > self._at_most:
+            self.forget()
         known &= states["is_reported"]
         states = states[known]
         return (

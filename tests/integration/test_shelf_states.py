@@ -138,9 +138,16 @@ def test_what_an_earlier_try_stored_is_not_added_again(
     must_agree(client, states, since_day=TODAY)
 
 
-def test_with_too_many_shelves_the_warehouse_is_asked(client: Client, sink: WarehouseSink) -> None:
-    states = ShelfStates(client, at_most=1)
-    states.of(SHELVES, since_day=TODAY)
-    sink.write(decoded(moved(0), moved(1, product_id="p1")), TOPIC_IDS, batch_id=0)
-    states.stored(decoded(moved(2)))
-    assert states.of(SHELVES, since_day=TODAY) is None
+def test_with_too_many_shelves_the_warehouse_is_asked(client: Client) -> None:
+    states = ShelfStates(client, at_most=2)
+    with closing(WarehouseSink(client, followers=(Remembering(states),))) as sink:
+        sink.open()
+        states.of(SHELVES, since_day=TODAY)
+        sink.write(decoded(moved(0)), TOPIC_IDS, batch_id=0)
+        must_agree(client, states, since_day=TODAY)
+        more = [moved(n, product_id=f"p{n}") for n in range(1, 3)]
+        sink.write(decoded(*more), TOPIC_IDS, batch_id=1)
+        must_agree(client, states, since_day=TODAY)
+        assert len(states) == 0
+        sink.write(decoded(moved(9)), TOPIC_IDS, batch_id=2)
+        assert states.of(SHELVES, since_day=TODAY) is None
