@@ -75,7 +75,8 @@ INVENTORY = Dashboard(
             "table",
             "SELECT s.store_id AS store_id, product, risk, on_hand, daily_units, days_of_cover,"
             " lead_time_days, reorder_point, evidence_units, expected_lost_margin AS lost_margin"
-            f" FROM {_RISK} AS s {_WITH_NAME} ORDER BY lost_margin DESC LIMIT 25",
+            f" FROM (SELECT * FROM {_RISK} ORDER BY expected_lost_margin DESC LIMIT 25) AS s"
+            f" {_WITH_NAME} ORDER BY lost_margin DESC",
             "Costliest first. Choose a product above to see its history below; `tillstream explain"
             " STORE PRODUCT` leads down to the records.",
             units={
