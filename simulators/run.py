@@ -1,9 +1,11 @@
 """Publishing a replay, with every event in a ledger."""
 
+import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -169,7 +171,8 @@ def run_replay(
     interrupted = False
     try:
         try:
-            _send_all(inputs, sending, pacer or Pacer(None))
+            with _ctrl_c_between_events() as check:
+                _send_all(inputs, sending, pacer or Pacer(None), check)
             publisher.flush(FLUSH_TIMEOUT_S)
         except KeyboardInterrupt:
             interrupted = True
@@ -191,15 +194,51 @@ def run_replay(
     )
 
 
-def _send_all(inputs: ReplayInputs, sending: _Sending, pacer: Pacer) -> None:
+@contextmanager
+def _ctrl_c_between_events() -> Iterator[Callable[[], None]]:
+    """What it gives raises KeyboardInterrupt once Ctrl-C was pressed. Raised wherever the program
+    happens to be, it can leave one of the client's locks taken for ever; the second one is."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: None
+        return
+    pressed = False
+
+    def note(_signal: int, _frame: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+        check()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _send_all(
+    inputs: ReplayInputs, sending: _Sending, pacer: Pacer, check: Callable[[], None]
+) -> None:
     chunk: list[Event] = []
+
+    def idle() -> None:
+        check()
+        sending.idle()
+
     # The pacer knows recorded and shifted times alike: it looks at differences.
     for event in events(inputs):
+        check()
         due_ms = event[1]["timestamp"]
         if len(chunk) == _CHUNK_EVENTS or (chunk and pacer.delay_s(due_ms) > 0):
             sending.send(chunk)
             chunk = []
-        pacer.wait(due_ms, on_wait=sending.idle)
+        pacer.wait(due_ms, on_wait=idle)
         chunk.append(event)
     if chunk:
         sending.send(chunk)
