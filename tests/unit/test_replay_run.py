@@ -1,5 +1,6 @@
 """Publishing a replay: what the ledger holds, whatever happens."""
 
+import signal
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
@@ -30,12 +31,18 @@ class ScriptedPublisher:
     """Keeps what is published, checks that the ledger had it before, and fails as told."""
 
     def __init__(
-        self, ledger: Path, *, raise_at: dict[int, BaseException] | None = None, lose: int = 0
+        self,
+        ledger: Path,
+        *,
+        raise_at: dict[int, BaseException] | None = None,
+        press_at: tuple[int, ...] = (),
+        lose: int = 0,
     ) -> None:
         self.published: list[tuple[Topic, str]] = []
         self.flushes: list[float] = []
         self._ledger = ledger
         self._raise_at = raise_at or {}
+        self._press_at = press_at
         self._lose = lose
 
     def publish(
@@ -47,6 +54,8 @@ class ScriptedPublisher:
         version: int | None = None,
     ) -> None:
         number = len(self.published)
+        if number in self._press_at:
+            signal.raise_signal(signal.SIGINT)
         if number in self._raise_at:
             raise self._raise_at[number]
         identity = event_identity(topic, record)
@@ -130,6 +139,22 @@ def test_ctrl_c_stops_settles_and_leaves_a_whole_ledger(
     held = attempts(path)
     assert {(topic, identity, 1, 1) for topic, identity in publisher.published} <= held
     assert sum(acknowledged for *_, acknowledged in held) == 700
+
+
+@pytest.mark.parametrize(
+    ("press_at", "published"), [((700,), 1024), ((700, 800), 800)], ids=["once", "twice"]
+)
+def test_ctrl_c_waits_for_what_is_being_sent_and_the_second_one_does_not(
+    tmp_path: Path, inputs: ReplayInputs, press_at: tuple[int, ...], published: int
+) -> None:
+    path = tmp_path / "l.jsonl"
+    publisher = ScriptedPublisher(path, press_at=press_at)
+    with Ledger.create(path) as ledger:
+        report = run_replay(inputs, publisher, ledger)
+    assert report.interrupted
+    assert len(publisher.published) == published
+    assert publisher.flushes == [10.0]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_broker_that_gives_up_leaves_a_whole_ledger(tmp_path: Path, inputs: ReplayInputs) -> None:
