@@ -4,6 +4,3 @@ ALTER TABLE restock_alert_history
 
 ALTER TABLE restock_alert_history
     ADD PROJECTION by_recording (SELECT alert_id, version, recorded_at ORDER BY recorded_at);
-
-ALTER TABLE restock_alert_history
-    MATERIALIZE PROJECTION by_recording;

@@ -19,5 +19,3 @@ ALTER TABLE fact_inventory ADD PROJECTION arrivals
     SELECT date_key, topic_id, partition, max(arrival)
     GROUP BY date_key, topic_id, partition
 );
-
-ALTER TABLE fact_inventory MATERIALIZE PROJECTION arrivals;
