@@ -2,7 +2,7 @@
 
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
@@ -141,6 +141,15 @@ def test_ctrl_c_stops_settles_and_leaves_a_whole_ledger(
     assert sum(acknowledged for *_, acknowledged in held) == 700
 
 
+@pytest.fixture
+def own_ctrl_c() -> Iterator[None]:
+    """As a program finds it; Spark puts a handler of its own into the process that tests share."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("own_ctrl_c")
 @pytest.mark.parametrize(
     ("press_at", "published"), [((700,), 1024), ((700, 800), 800)], ids=["once", "twice"]
 )
