@@ -9,6 +9,8 @@ from clickhouse.client import Client
 from clickhouse.queries import ITEM_KEYS, select
 
 _KEY = "cityHash64(store_id, product_id) AS item_key"
+# What `newest` of current_stock_states ends with.
+_ON_HAND = "reinterpretAsInt32(toUInt32(bitAnd({}, 4294967295)))"
 _IN_ITEMS = "item_key IN (SELECT cityHash64(store_id, product_id) FROM keys)"
 
 
@@ -28,7 +30,7 @@ def stock_and_sales(client: Client, items: pa.Table, *, since_s: int) -> pa.Tabl
         " FROM (SELECT store_id, product_id, cityHash64(store_id, product_id) AS item_key"
         "  FROM keys) AS k"
         " INNER JOIN (SELECT item_key,"
-        "  reinterpretAsInt32(toUInt32(bitAnd(max(newest), 4294967295))) AS on_hand"
+        f"  {_ON_HAND.format('max(newest)')} AS on_hand"
         f"  FROM current_stock_states WHERE {_IN_ITEMS} GROUP BY item_key) AS s"
         " ON s.item_key = k.item_key"
         " LEFT JOIN (SELECT item_key, sum(units) AS units, sum(revenue) AS revenue"
@@ -63,7 +65,7 @@ def newest_reports(client: Client) -> pa.Table:
         " reinterpretAsInt64(toUInt64(bitAnd(bitShiftRight(last, 128), 18446744073709551615)))"
         " AS at_ms,"
         " reinterpretAsInt64(toUInt64(bitAnd(bitShiftRight(last, 64), 18446744073709551615)))"
-        " AS offset, reinterpretAsInt32(toUInt32(bitAnd(last, 4294967295))) AS on_hand"
+        f" AS offset, {_ON_HAND.format('last')} AS on_hand"
         " FROM (SELECT item_key, max(newest) AS last FROM current_stock_states GROUP BY item_key"
         " SETTINGS optimize_aggregation_in_order = 1)",
     )

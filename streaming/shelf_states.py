@@ -14,6 +14,7 @@ from clickhouse import live_inputs
 from clickhouse.client import Client
 from streaming.keyed import Bools, Ints, Keys
 from streaming.money import SCALE, to_units
+from streaming.stock import of_shelves
 from tillstream.contracts.topics import Topic
 
 # Stored rows of sales and movements, as far as a state depends on them.
@@ -21,7 +22,6 @@ _COLUMNS = (
     *("topic", "store_id", "product_id", "window_start", "event_time", "offset"),
     *("quantity", "revenue", "sequence", "quantity_on_hand"),
 )
-_TOUCHING = pa.array([Topic.SALES.value, Topic.INVENTORY.value])
 _STATE = np.dtype(
     [
         # The newest report: the till's order, then time, then the place in Kafka.
@@ -107,8 +107,7 @@ class ShelfStates:
         with self._guard:
             wanted, since_day = self._wanted_day, self._since_day
             if since_day is not None:
-                touches = pc.is_in(winners["topic"].combine_chunks(), _TOUCHING)
-                self._pending.append(winners.select(_COLUMNS).filter(touches))
+                self._pending.append(of_shelves(winners.select(_COLUMNS)))
         if wanted is None or wanted == since_day:
             return
         shelves = self._load(wanted)
@@ -154,10 +153,7 @@ class ShelfStates:
         reported, sold = reports["item_key"].to_numpy(), sales["item_key"].to_numpy()
         keys = np.union1d(reported, sold)
         states = np.zeros(len(keys), dtype=_STATE)
-        at = np.searchsorted(keys, reported)
-        for name in ("sequence", "at_ms", "offset", "on_hand"):
-            states[name][at] = reports[name].to_numpy()
-        states["is_reported"][at] = True
+        _report(states, np.searchsorted(keys, reported), reports)
         at = np.searchsorted(keys, sold)
         states["units"][at] = sales["units"].to_numpy()
         states["revenue"][at] = to_units(sales["revenue"])
@@ -188,11 +184,15 @@ def _take(shelves: Shelves, keys: Keys, rows: pa.Table, since_day: int) -> None:
     last = order[np.flatnonzero(np.diff(item[moved][order], append=-1))]
     at, news = item[moved][last], news[last]
     newer = ~states["is_reported"][at] | _is_newer(news, states[at])
-    at, news = at[newer], news[newer]
-    for name in ("sequence", "at_ms", "offset", "on_hand"):
-        states[name][at] = news[name]
-    states["is_reported"][at] = True
+    _report(states, at[newer], news[newer])
     shelves.put(items, states)
+
+
+def _report(states: States, at: Ints, reports: States | pa.Table) -> None:
+    """Make `reports` (n,) the newest ones of the states `at` (n,)."""
+    for name in ("sequence", "at_ms", "offset", "on_hand"):
+        states[name][at] = reports[name]
+    states["is_reported"][at] = True
 
 
 def _order(states: States) -> list[npt.NDArray[Any]]:

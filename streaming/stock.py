@@ -76,10 +76,14 @@ class Touched:
         )
 
 
+def of_shelves(winners: pa.Table) -> pa.Table:
+    """The sales and movements of a batch."""
+    return winners.filter(pc.is_in(winners["topic"].combine_chunks(), _MOVING))
+
+
 def touched_items(winners: pa.Table) -> pa.Table:
     """Distinct (store_id, product_id) that sold or moved in a batch."""
-    moved = winners.filter(pc.is_in(winners["topic"].combine_chunks(), _MOVING))
-    return moved.group_by(["store_id", "product_id"]).aggregate([])
+    return of_shelves(winners).group_by(["store_id", "product_id"]).aggregate([])
 
 
 def _came(winners: pa.Table) -> pa.Table:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from sys import intern
 from typing import Any
 
 import pyarrow as pa
@@ -245,8 +244,6 @@ def _keys(alert_ids: Collection[str]) -> tuple[pa.Table, str]:
 def _detection(row: dict[str, Any]) -> Detection:
     recorded_us, is_published = row.pop("recorded_us"), row.pop("is_published")
     at = row.pop("partition"), row.pop("offset")
-    # A week of steps is remembered: the names in them once each.
-    row = {name: intern(value) if type(value) is str else value for name, value in row.items()}
     row["incident_id"] = row["incident_id"] or None
     row["product_name"] = row["product_name"] or row["product_id"]
     severity = row["severity"]
