@@ -1,14 +1,13 @@
 """From stock reports to alerts that know their supplier: strikes, and what is not sold any more."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from clickhouse.client import Client, connect
+from clickhouse.client import Client
 from lake.client import connect as connect_lake
 from producers.memory import MemoryPublisher
 from simulators.world.chance import Purpose, stream
@@ -17,7 +16,7 @@ from streaming.sinks import WarehouseSink
 from streaming.watch import StockWatch
 from tests.builders import AT, CODEC, TOPIC_IDS, decoded, moved
 from tests.fixtures.past import load_orders, score_every_shelf, write_past
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.alerting import tables
 from tillstream.alerting.book import Book
 from tillstream.alerting.incidents import incidents
@@ -33,7 +32,7 @@ STRUCK, OTHERS = 400, 1200
 
 @pytest.fixture
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    with own_database(warehouse_server, "causes") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "causes") as client:
         yield client
 
 
@@ -95,7 +94,7 @@ def test_a_made_up_strike_is_one_incident_for_each_supplier_who_strikes(
         kind="supplier_strike", suppliers=0.33, from_day=days - stopped, days=stopped
     )
     lake = connect_lake(LakeSettings(), url=(tmp_path / "lake").as_uri())
-    with own_database(warehouse_server, "strike") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "strike") as client:
         world = write_past(
             client,
             lake,

@@ -3,13 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from clickhouse.client import Client, connect
+from clickhouse.client import Client
 from clickhouse.queries import Cut, committed_cuts
 from lake.archive import archive
 from lake.client import Lake
@@ -18,7 +17,7 @@ from lake.coverage import coverage
 from streaming.archiving import LAKE, Archiver, Fill, as_records
 from streaming.batch import OffsetRange
 from tests.builders import SALES_ID, TOPIC_IDS, decoded, judged, sold
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.contracts.topics import Topic
 from tillstream.errors import IntegrityError, ServiceError
 from tillstream.settings import LakeSettings
@@ -30,7 +29,7 @@ _SOON_S = 20.0
 
 @pytest.fixture
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    with own_database(warehouse_server, "lake") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "lake") as client:
         yield client
 
 

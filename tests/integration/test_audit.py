@@ -1,14 +1,13 @@
 """Every audit finds its kind of damage, names the place, and is silent before."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from clickhouse.client import Client, connect
+from clickhouse.client import Client
 from clickhouse.queries import Cut, committed_cuts
 from clickhouse.stored import NEWEST_REPORT
 from lake.archive import archive
@@ -17,7 +16,7 @@ from lake.client import connect as connect_lake
 from streaming.archiving import as_records
 from streaming.sinks import WarehouseSink
 from tests.builders import INVENTORY_ID, SALES_ID, TOPIC_IDS, decoded, judged, moved, refused, sold
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.audit import derived
 from tillstream.audit.archive import check_archive
 from tillstream.audit.coordinates import Coordinates, check_coordinates, check_identities, landed
@@ -43,7 +42,7 @@ ROWS = (
 def client(warehouse_server: WarehouseProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A warehouse with ROWS in it."""
     monkeypatch.setattr(derived, "_BETWEEN_LOOKS_S", 0.01)
-    with own_database(warehouse_server, "audit") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "audit") as client:
         sink = WarehouseSink(client)
         sink.open()
         sink.write(decoded(*ROWS), TOPIC_IDS, batch_id=0)

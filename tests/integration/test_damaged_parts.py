@@ -3,20 +3,19 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
 from clickhouse import damage
-from clickhouse.client import Client, connect
+from clickhouse.client import Client
 from clickhouse.damage import put_aside
 from streaming import sinks
 from streaming.sinks import WarehouseSink
 from tests.builders import TOPIC_IDS, decoded, sold
 from tests.fixtures.platform import wait_for
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tests.integration.test_sink import ROWS, held, stored, write
 from tillstream.audit.derived import check_stock, check_windows
 from tillstream.devstack.warehouse import damage as front
@@ -32,7 +31,7 @@ _SUMS = "SELECT sum(units), sum(revenue), sum(lines) FROM velocity_5m_sums"
 
 @pytest.fixture
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    with own_database(warehouse_server, "damaged") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "damaged") as client:
         yield client
 
 

@@ -5,13 +5,12 @@ The embedded engine has no users: that a server denies what it must has not been
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from clickhouse.client import Client, connect
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from clickhouse.client import Client
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.devstack.warehouse.guests import QUERIES
 
 pytestmark = pytest.mark.integration
@@ -22,7 +21,7 @@ OPEN_TO_ALL = {"dim_store", "store_access"}
 
 @pytest.fixture(scope="module")
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    with own_database(warehouse_server, "access") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "access") as client:
         yield client
 
 

@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from clickhouse.client import Client, connect
+from clickhouse.client import Client
 from lake.client import connect as connect_lake
 from simulators.world.scenario import load_scenario
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.cli.evaluate import _show, _told
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.errors import ConfigError
@@ -26,7 +25,7 @@ SMALL = {"stores": 6, "products": 150, "rate": 3.0, "seed": 5}
 
 @pytest.fixture(scope="module")
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    with own_database(warehouse_server, "judged") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "judged") as client:
         yield client
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from clickhouse.client import Client, connect
+from clickhouse.client import Client
 from streaming import watch
 from streaming.anomalies import AnomalyMarks
 from streaming.sinks import WarehouseSink
 from streaming.watch import StockWatch
 from tests.builders import AT, TOPIC_IDS, decoded, moved, sold
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.clock import FakeClock
 from tillstream.settings import RiskSettings
 
@@ -29,7 +29,7 @@ MIDNIGHT = AT.replace(hour=0, minute=0, second=0, microsecond=0)
 
 @pytest.fixture
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    with own_database(warehouse_server, "live_score") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "live_score") as client:
         yield client
 
 

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pytest
 
 from clickhouse import live_inputs
-from clickhouse.client import Client, connect
+from clickhouse.client import Client
 from streaming.batch import Batch
 from streaming.enrich import Dimensions
 from streaming.shelf_states import ShelfStates
 from streaming.sinks import Follower, WarehouseSink
 from tests.builders import AT, TOPIC_IDS, decoded, moved, sold, visited
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +48,7 @@ class Remembering(Follower):
 
 @pytest.fixture
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    with own_database(warehouse_server, "shelf_states") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "shelf_states") as client:
         yield client
 
 

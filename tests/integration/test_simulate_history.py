@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clickhouse.client import Client, connect
+from clickhouse.client import Client
 from clickhouse.dimensions import load_dimensions
 from clickhouse.queries import committed_cuts, select
 from clickhouse.writer import insert as real_insert
@@ -19,7 +19,7 @@ from lake.reader import read_ranges
 from simulators.world.dimensions import dimensions
 from simulators.world.scenario import load_scenario
 from simulators.world.world import World
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.audit import derived
 from tillstream.audit.archive import check_archive
 from tillstream.audit.coordinates import check_coordinates, check_identities, landed
@@ -42,7 +42,7 @@ DAYS = 5
 @pytest.fixture
 def client(warehouse_server: WarehouseProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setattr(derived, "_BETWEEN_LOOKS_S", 0.01)
-    with own_database(warehouse_server, "history") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "history") as client:
         yield client
 
 
@@ -169,7 +169,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_ended(
     resumed = write(client, lake, past())
     assert 0 < resumed.written < resumed.events
     assert assert_clean(client, lake) == resumed.events
-    with own_database(warehouse_server, "whole") as own, closing(connect(own)) as other:
+    with own_client(warehouse_server, "whole") as other:
         write(other, lake, past())
         assert hashes(other) == hashes(client)
 

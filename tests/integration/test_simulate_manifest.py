@@ -1,16 +1,15 @@
 """A manifest of faults against the tables: silent when each is in its place, precise when not."""
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import pyarrow as pa
 import pytest
 
-from clickhouse.client import Client, connect
+from clickhouse.client import Client
 from simulators.world.truth import SCHEMAS
 from streaming.sinks import WarehouseSink
 from tests.builders import INVENTORY_ID, SALES_ID, TOPIC_IDS, decoded, moved, refused, sold
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.audit.manifest import check_manifest
 from tillstream.contracts.topics import Topic
 
@@ -23,7 +22,7 @@ IDS = {Topic.SALES.value: str(SALES_ID), Topic.INVENTORY.value: str(INVENTORY_ID
 
 @pytest.fixture
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    with own_database(warehouse_server, "manifest") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "manifest") as client:
         sink = WarehouseSink(client)
         sink.open()
         sink.write(decoded(*ROWS), TOPIC_IDS, batch_id=0)

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, cast
@@ -13,7 +12,7 @@ import pytest
 
 import clickhouse.writer
 from clickhouse import queries
-from clickhouse.client import Client, connect
+from clickhouse.client import Client
 from streaming import anomalies, landing, sinks
 from streaming.anomalies import AnomalyMarks
 from streaming.batch import Batch
@@ -35,7 +34,7 @@ from tests.builders import (
     sold,
     visited,
 )
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.audit.derived import check_stock, check_windows
 from tillstream.audit.digest import Digest, digests
 from tillstream.contracts.topics import Topic
@@ -48,7 +47,7 @@ Row = Mapping[str, Any]
 
 @pytest.fixture(scope="module")
 def database(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    with own_database(warehouse_server, "sink") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "sink") as client:
         yield client
 
 

@@ -1,20 +1,19 @@
 """Risk and alerts of the shelves that batches touch, on a real warehouse."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from clickhouse.client import Client, connect
+from clickhouse.client import Client
 from producers.memory import MemoryPublisher
 from producers.publisher import Publisher
 from streaming import priors
 from streaming.sinks import WarehouseSink
 from streaming.watch import StockWatch
 from tests.builders import AT, CODEC, TOPIC_IDS, decoded, moved, sold
-from tests.fixtures.warehouse import WarehouseProcess, own_database
+from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.clock import FakeClock
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ServiceError
@@ -30,7 +29,7 @@ CLOCK = FakeClock(round((AT + timedelta(days=3000)).timestamp() * 1000))
 
 @pytest.fixture
 def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
-    with own_database(warehouse_server, "watch") as own, closing(connect(own)) as client:
+    with own_client(warehouse_server, "watch") as client:
         yield client
 
 
