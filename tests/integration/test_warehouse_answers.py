@@ -130,6 +130,26 @@ def test_a_held_answer_of_any_size_has_an_exact_summary(warehouse_server: Wareho
 # breaking off ------------------------------------------------------------------------------------
 
 
+def test_an_answer_is_given_again_to_who_takes_one(warehouse_server: WarehouseProcess) -> None:
+    sql = "SELECT generateUUIDv4() AS id, toString(number) FROM numbers(2000) FORMAT JSONEachRow"
+    cached = {"use_query_cache": "1", "query_cache_ttl": "60"}
+    first = post(warehouse_server, sql, **cached)
+    again = post(warehouse_server, sql, **cached)
+    assert again.text == first.text
+    assert len(first.text.splitlines()) == 2000
+    assert "Age" not in first.headers
+    assert int(again.headers["Age"]) < 60
+    assert again.headers["X-ClickHouse-Query-Id"] != first.headers["X-ClickHouse-Query-Id"]
+    figures = [json.loads(answer.headers["X-ClickHouse-Summary"]) for answer in (first, again)]
+    assert figures[0] == figures[1]
+    assert figures[0]["result_rows"] == "2000"
+    assert post(warehouse_server, sql).text != first.text
+    slow = post(warehouse_server, sql, **cached, query_cache_min_query_duration="600000")
+    assert slow.text != first.text
+    refused = post(warehouse_server, sql, use_query_cache="1", query_cache_ttl="soon")
+    assert refused.status_code >= 400
+
+
 def test_an_error_amid_an_answer_is_told_and_the_connection_cut(
     warehouse_server: WarehouseProcess,
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO, Any, cast
@@ -24,7 +25,8 @@ from tillstream.devstack.warehouse.answer import (
     new_exception_tag,
     until_disconnect,
 )
-from tillstream.devstack.warehouse.engine import Engine
+from tillstream.devstack.warehouse.cache import AnswerCache
+from tillstream.devstack.warehouse.engine import Engine, Reply
 from tillstream.devstack.warehouse.errors import QueryError, binding_error
 from tillstream.devstack.warehouse.guests import Guest, Guests
 from tillstream.devstack.warehouse.query import Beginning, Query
@@ -55,6 +57,7 @@ class Interface:
         self._workers = workers
         self._admission = admission
         self._guests = guests or Guests(None)
+        self._cache = AnswerCache()
 
     def app(self) -> Starlette:
         methods = ["GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"]
@@ -118,9 +121,13 @@ class Interface:
             parsed = await self._read(
                 request, params, cast(IO[bytes], spool), reads_body=reads_body
             )
+            encoder = Encoder(parsed)
+            kept = self._cache.find(parsed)
+            if kept is not None:
+                age = {"Age": str(self._cache.age_s(kept))}
+                return await _whole(request, parsed, encoder, kept.body, kept.reply, age)
             # A reader that says it matters takes turns with the writes.
             urgent = not parsed.statement.returns_rows or parsed.settings.get("priority") == "1"
-            encoder = Encoder(parsed)
             async with self._admission.turn(urgent=urgent) as turn:
                 if turn.waited and await request.is_disconnected():
                     raise ClientDisconnect
@@ -169,17 +176,19 @@ class Interface:
     ) -> ASGIApp:
         parsed = query.request
         beginning = await self._beginning(request, query)
-        tag = new_exception_tag()
-        headers = answer_headers(
-            parsed, beginning.reply, tag=tag, result_bytes=sum(map(len, beginning.chunks))
-        )
         if beginning.complete or request.method == "HEAD":
-            content = await encoder.encode(beginning.chunks, last=True)
+            body = b"".join(beginning.chunks)
             if beginning.complete:
                 query.close()
             else:
                 await query.give_up()
-            return Response(b"" if request.method == "HEAD" else content, headers=headers)
+            if beginning.complete and beginning.reply is not None:
+                self._cache.keep(parsed, body, beginning.reply)
+            return await _whole(request, parsed, encoder, body, beginning.reply)
+        tag = new_exception_tag()
+        headers = answer_headers(
+            parsed, beginning.reply, tag=tag, result_bytes=sum(map(len, beginning.chunks))
+        )
         turn.give_back()
 
         def done() -> None:
@@ -210,6 +219,20 @@ class Interface:
                 if not beginning.done():
                     await query.cancel()
         return await beginning
+
+
+async def _whole(
+    request: Request,
+    parsed: QueryRequest,
+    encoder: Encoder,
+    body: bytes,
+    reply: Reply | None,
+    more_headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An answer that is there from its beginning to its end."""
+    headers = answer_headers(parsed, reply, tag=new_exception_tag(), result_bytes=len(body))
+    content = b"" if request.method == "HEAD" else await encoder.encode((body,), last=True)
+    return Response(content, headers={**headers, **(more_headers or {})})
 
 
 async def _read_form(request: Request, params: dict[str, str], files: dict[str, bytes]) -> None:

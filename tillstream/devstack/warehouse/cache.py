@@ -1,0 +1,98 @@
+"""Answers that may be given again, as by ClickHouse's query cache, which the embedded engine lacks.
+
+A caller asks for it with `use_query_cache`; `query_cache_ttl` (seconds, 60) and
+`query_cache_min_query_duration` (milliseconds, 0) mean what they mean there. As there, an answer is
+as old as it is: what is stored meanwhile does not drop it. Unlike there, what names a moment
+(`now()`) or a system table is kept too, so say so to a server:
+`query_cache_nondeterministic_function_handling` and `query_cache_system_table_handling`.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from tillstream.devstack.warehouse.engine import Reply
+from tillstream.devstack.warehouse.errors import QueryError
+from tillstream.devstack.warehouse.request import QueryRequest, is_on
+
+_MAX_BYTES = 64 << 20
+_CANNOT_PARSE = 72
+
+_Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A whole answer before it is encoded. `at_s` is when the query had ended."""
+
+    body: bytes
+    reply: Reply
+    at_s: float
+    until_s: float
+
+
+class AnswerCache:
+    """The newest answers, `max_bytes` of them. All calls come from one thread."""
+
+    def __init__(
+        self, *, max_bytes: int = _MAX_BYTES, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._kept: OrderedDict[_Key, Kept] = OrderedDict()
+        self._bytes = 0
+
+    def find(self, request: QueryRequest) -> Kept | None:
+        """The answer to the same question, if its caller takes one and there is one."""
+        key = _key(request)
+        kept = None if key is None else self._kept.get(key)
+        return kept if kept is not None and self._clock() < kept.until_s else None
+
+    def keep(self, request: QueryRequest, body: bytes, reply: Reply) -> None:
+        """Remember an answer that its caller wants remembered, and that took long enough. Raises
+        QueryError for settings that are no numbers."""
+        key = _key(request)
+        least_ms = _number(request.settings, "query_cache_min_query_duration", 0)
+        if key is None or reply.elapsed_ns < least_ms * 1_000_000:
+            return
+        now_s = self._clock()
+        until_s = now_s + _number(request.settings, "query_cache_ttl", 60)
+        # The engine's own memory of the answer is not held on to.
+        kept = Kept(body, replace(reply, body=None, owner=None), now_s, until_s)
+        self._drop(key)
+        self._kept[key] = kept
+        self._bytes += len(body)
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._kept)))
+
+    def age_s(self, kept: Kept) -> int:
+        return int(self._clock() - kept.at_s)
+
+    def _drop(self, key: _Key) -> None:
+        gone = self._kept.pop(key, None)
+        if gone is not None:
+            self._bytes -= len(gone.body)
+
+
+def _key(request: QueryRequest) -> _Key | None:
+    """What makes two questions the same; None for one whose answer must be made."""
+    if not request.statement.is_select or not is_on(request.settings.get("use_query_cache")):
+        return None
+    if request.session is not None or request.tables:
+        return None
+    return (
+        request.sql,
+        request.default_format,
+        request.database,
+        request.answer.revision,
+        frozenset(request.settings.items()),
+        frozenset(request.parameters.items()),
+    )
+
+
+def _number(settings: Mapping[str, str], name: str, default: int) -> int:
+    given = settings.get(name, str(default))
+    if not given.isdigit():
+        raise QueryError(_CANNOT_PARSE, f"Cannot parse setting {name}: '{given}' is no number")
+    return int(given)
