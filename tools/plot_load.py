@@ -37,6 +37,10 @@ def draw(loads: list[list[dict[str, Any]]], out: Path) -> None:
         }
         chart.barh(at, found["p95"], height, label=f"{label(runs[0])}: p95", alpha=0.8)
         chart.plot(found["p50"], at, "k|", label="p50" if number == 0 else None)
+        alone = [
+            statistics.median(run["alone_ms"][panel]["p50"] for run in runs) for panel in panels
+        ]
+        chart.plot(alone, at, "r|", label="one user alone: p50" if number == 0 else None)
     chart.axvline(_MOST_MS, color="grey", linestyle=":", label="2 s")
     chart.set_xscale("log")
     chart.set_xlabel("milliseconds from asking to the last byte")

@@ -19,6 +19,7 @@ from clickhouse.dictionary import as_markdown, dictionary
 from clickhouse.queries import select
 from tests.fixtures.past import END_MS
 from tillstream.reports.catalogue import DASHBOARDS
+from tillstream.reports.load import SETTINGS
 from tillstream.reports.macros import TimeRange, expand
 from tillstream.reports.panel import ALL, Dashboard, Panel
 from tillstream.reports.run import DAY_MS, answer
@@ -343,6 +344,13 @@ def test_dashboards_and_rules_name_provisioned_data_sources() -> None:
             re.findall(r'"uid": "(tillstream-(?:clickhouse|prometheus))"', path.read_text())
         )
         assert named <= provisioned and "tillstream-clickhouse" in named
+
+
+def test_grafana_sends_the_settings_that_the_load_is_measured_with() -> None:
+    sources = yaml.safe_load((GRAFANA / "provisioning/datasources/tillstream.yaml").read_text())
+    clickhouse = sources["datasources"][0]["jsonData"]
+    sent = {one["setting"]: one["value"] for one in clickhouse["customSettings"]}
+    assert sent == SETTINGS
 
 
 def test_metrics_of_the_pipeline_dashboard_exist() -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from tillstream.bench.batches import parse_progress
 from tillstream.bench.commits import Curve, Point, Steady, steady
-from tillstream.bench.dashboards import QueryRun, look_at_dashboards
+from tillstream.bench.dashboards import QueryRun, look_alone, look_at_dashboards
 from tillstream.bench.history import DAYS, statements
 from tillstream.bench.latency import LatencyRun, batches_between
 from tillstream.bench.outage import OutageRun
@@ -302,13 +302,32 @@ def test_every_user_asks_every_panel_and_failures_are_kept_apart() -> None:
         return (500, b"no") if query.startswith("FAIL") else (200, b"1")
 
     with answering(answer) as warehouse:
-        found = asyncio.run(look_at_dashboards(warehouse, users=5, seconds=0.6, panels=panels))
+        look = look_at_dashboards(warehouse, users=5, seconds=0.6, panels=lambda _: panels)
+        found = asyncio.run(look)
     assert list(found.by_panel()) == ["one"]
     everything = found.all()
     assert everything is not None
     assert everything.count == 5
     assert len(found.errors) == 5
     assert all(error.startswith("bad: ") for error in found.errors)
+
+
+def test_one_user_alone_asks_for_one_panel_after_another() -> None:
+    under_way, asked = 0, []
+
+    def answer(query: str) -> tuple[int, bytes]:
+        nonlocal under_way
+        under_way += 1
+        asked.append((query, under_way))
+        under_way -= 1
+        return 200, b"1"
+
+    panels = (Panel("one", "SELECT '{store}'"), Panel("two", "SELECT '{product}'"))
+    with answering(answer) as warehouse:
+        found = asyncio.run(look_alone(warehouse, lambda _: panels, times=3))
+    assert {name: one.count for name, one in found.by_panel().items()} == {"one": 3, "two": 3}
+    assert all(at_once == 1 for _, at_once in asked)
+    assert len({query for query, _ in asked}) == 6
 
 
 def test_a_reader_decodes_rows_and_passes_parameters_beside_the_query() -> None:
@@ -332,7 +351,7 @@ def test_a_poller_tells_that_a_look_failed() -> None:
 
 
 def test_the_past_is_filled_day_by_day() -> None:
-    made = list(statements(9_000))
+    made = list(statements(100 * DAYS))
     sales = [one for one in made if one.startswith("INSERT INTO fact_sales")]
     assert len(sales) == DAYS
     assert all("numbers(100)" in one for one in sales)
@@ -440,8 +459,11 @@ def test_latency_outage_and_query_tables_hold_their_figures() -> None:
         queries=1_000,
         all_ms=one,
         panel_ms={"store: open alerts": one},
+        alone_ms={"store: open alerts": one},
         max_lag=10,
         peak_mib=4_000.0,
         usage=USAGE,
     )
-    assert "store: open alerts p95" in shown(query_table([query]))
+    told = shown(query_table([query]))
+    assert "store: open alerts p95" in told
+    assert "alone: store: open alerts p50" in told

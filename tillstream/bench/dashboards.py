@@ -12,7 +12,7 @@ import httpx
 from tillstream.bench.history import fill_history
 from tillstream.bench.load import under_load
 from tillstream.bench.machine import load_average
-from tillstream.bench.panels import PANELS, Panel
+from tillstream.bench.panels import Panel
 from tillstream.bench.pipeline import Wiring
 from tillstream.bench.probes import Percentiles, percentiles
 from tillstream.bench.traffic import STORES
@@ -22,14 +22,19 @@ from tillstream.settings import Settings, WarehouseSettings
 
 _REFRESH_S = 60.0
 _TIMEOUT_S = 120.0
+_TIMES_ALONE = 5
 _LAG_EVERY_S = 2.0
+
+# What a user asks at a moment, milliseconds of UTC.
+PanelsAt = Callable[[int], tuple[Panel, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class QueryRun:
     """One run. Latencies are of each panel, from asking to the last byte of the answer, in
-    milliseconds. Filled rows have no events, so nothing is verified: a run counts when no panel
-    failed and every event of the stream was stored."""
+    milliseconds; `alone_ms` are of one user who asks for one after another before the others come,
+    and takes no kept answers. Filled rows have no events, so nothing is verified: a run counts when
+    no panel failed and every event of the stream was stored."""
 
     clean: bool
     load_average: float
@@ -41,6 +46,7 @@ class QueryRun:
     queries: int
     all_ms: Percentiles
     panel_ms: dict[str, Percentiles]
+    alone_ms: dict[str, Percentiles]
     max_lag: int
     peak_mib: float
     usage: dict[str, Usage]
@@ -67,30 +73,19 @@ async def look_at_dashboards(
     *,
     users: int,
     seconds: float,
+    panels: PanelsAt,
+    options: Mapping[str, str] | None = None,
     on_tick: Callable[[float], None] = lambda _: None,
-    panels: tuple[Panel, ...] = PANELS,
 ) -> Answers:
     """Each user asks for all panels at once, every minute, for a store of their own; the users
-    begin at moments spread over a minute. `on_tick` gets the seconds gone, twice a second; what it
-    raises ends everything."""
+    begin at moments spread over a minute. `options` are settings sent with each question. `on_tick`
+    gets the seconds gone, twice a second; what it raises ends everything."""
     answers = Answers()
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=users * len(panels))
-    async with httpx.AsyncClient(
-        base_url=f"http://{warehouse.host}:{warehouse.port}",
-        auth=(warehouse.user, warehouse.password.get_secret_value()),
-        params={"database": warehouse.database, "default_format": "JSON"},
-        timeout=_TIMEOUT_S,
-        limits=limits,
-        trust_env=False,
-    ) as http:
+    async with _http(warehouse, options or {}) as http:
         began = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for number in range(users):
-                chance = random.Random(number)
-                names = {
-                    "store": f"S{chance.randrange(STORES):04}",
-                    "product": f"P{chance.randrange(1_000):05}",
-                }
+                names, chance = _names(number)
                 first_s = chance.random() * min(_REFRESH_S, seconds)
                 group.create_task(_user(http, panels, names, first_s, seconds, answers))
             while (gone := time.monotonic() - began) < seconds:
@@ -99,9 +94,40 @@ async def look_at_dashboards(
     return answers
 
 
+async def look_alone(
+    warehouse: WarehouseSettings, panels: PanelsAt, *, times: int = _TIMES_ALONE
+) -> Answers:
+    """One user asks for one panel after another, so many times."""
+    answers = Answers()
+    async with _http(warehouse, {}) as http:
+        for number in range(times):
+            names, _ = _names(number)
+            for panel in panels(time.time_ns() // 1_000_000):
+                await _ask(http, panel, names, answers)
+    return answers
+
+
+def _http(warehouse: WarehouseSettings, options: Mapping[str, str]) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=f"http://{warehouse.host}:{warehouse.port}",
+        auth=(warehouse.user, warehouse.password.get_secret_value()),
+        params={"database": warehouse.database, "default_format": "JSON", **options},
+        timeout=_TIMEOUT_S,
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+        trust_env=False,
+    )
+
+
+def _names(number: int) -> tuple[dict[str, str], random.Random]:
+    """The store and the product of a user, and more chance of the same kind."""
+    chance = random.Random(number)
+    store, product = chance.randrange(STORES), chance.randrange(1_000)
+    return {"store": f"S{store:04}", "product": f"P{product:05}"}, chance
+
+
 async def _user(
     http: httpx.AsyncClient,
-    panels: tuple[Panel, ...],
+    panels: PanelsAt,
     names: Mapping[str, str],
     first_s: float,
     seconds: float,
@@ -111,7 +137,8 @@ async def _user(
     at_s = first_s
     while at_s < seconds:
         await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
-        await asyncio.gather(*(_ask(http, panel, names, answers) for panel in panels))
+        asked = panels(time.time_ns() // 1_000_000)
+        await asyncio.gather(*(_ask(http, panel, names, answers) for panel in asked))
         at_s += _REFRESH_S
 
 
@@ -137,7 +164,8 @@ def measure_queries(
     stream_rate: float,
     warmup_s: float,
     seconds: float,
-    panels: tuple[Panel, ...] = PANELS,
+    panels: PanelsAt,
+    options: Mapping[str, str],
     on_phase: Callable[[Phase], None] = lambda _: None,
 ) -> QueryRun:
     """Fill the warehouse, start the stream under load, then let the users look. Raises
@@ -156,6 +184,8 @@ def measure_queries(
         settings, wiring, rate=stream_rate, probes_per_s=0, prepare=prepare, on_phase=on_phase
     ) as loaded:
         loaded.warm_up(warmup_s, each=lambda s: on_phase(Phase("warming up", s / warmup_s)))
+        on_phase(Phase("one user alone"))
+        alone = asyncio.run(look_alone(loaded.settings.warehouse, panels))
         lags = [0]
         next_lag_s = [0.0]
 
@@ -173,13 +203,14 @@ def measure_queries(
                 seconds=seconds,
                 on_tick=tick,
                 panels=panels,
+                options=options,
             )
         )
         usage, peak_mib = loaded.sampler.usage(), loaded.sampler.peak_mib()
         on_phase(Phase("draining"))
         loaded.settle()
     everything = answers.all()
-    findings = list(dict.fromkeys(answers.errors))[:10]
+    findings = list(dict.fromkeys([*alone.errors, *answers.errors]))[:10]
     if everything is None:
         findings.append("no panel was answered")
         everything = Percentiles(0, 0.0, 0.0, 0.0, 0.0)
@@ -194,6 +225,7 @@ def measure_queries(
         queries=everything.count,
         all_ms=everything,
         panel_ms=answers.by_panel(),
+        alone_ms=alone.by_panel(),
         max_lag=max(lags),
         peak_mib=peak_mib,
         usage=usage,

@@ -1,4 +1,4 @@
-"""Ninety days of a chain's past, made by the engine: what dashboards look at."""
+"""120 days of a chain's past, made by the engine: what dashboards look at."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,7 +8,7 @@ from tillstream.bench.traffic import PRODUCTS, STORES
 from tillstream.errors import ServiceError
 from tillstream.settings import WarehouseSettings
 
-DAYS = 90
+DAYS = 120
 # Every store has stock and risk of so many products.
 _SHELVES = 2_000 * STORES
 _WINDOW_DAYS = 2

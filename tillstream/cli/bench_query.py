@@ -23,7 +23,7 @@ def query(
     ctx: typer.Context,
     users: Annotated[int, typer.Option(help="People with a dashboard open.", min=1)] = 100,
     rows: Annotated[
-        int, typer.Option(help="Sales of the last 90 days to fill in first.", min=90)
+        int, typer.Option(help="Sales of the last 120 days to fill in first.", min=120)
     ] = 50_000_000,
     seconds: Annotated[float, typer.Option(help="How long they look.", min=5)] = 120,
     warmup: Warmup = 30,
@@ -40,15 +40,12 @@ def query(
 
     The past is made by the engine itself, in the tables that the stream fills. The panels are those
     of a head office, a store manager and an analyst; each user has a store of their own and asks
-    for all ten at once. A run counts when no panel fails and the stream stores everything. Exits 5
-    when one does not count.
+    for all ten at once. Before, one user alone asks for one after another. A run counts when no
+    panel fails and the stream stores everything. Exits 5 when one does not count.
     """
     from tillstream.bench.dashboards import measure_queries
     from tillstream.bench.panels import PANELS
-    from tillstream.clock import SystemClock
-    from tillstream.reports.load import load_panels
-
-    panels = PANELS if tables else load_panels(SystemClock().now_ms())
+    from tillstream.reports.load import SETTINGS, load_panels
 
     measure_runs(
         ctx.obj,
@@ -60,7 +57,8 @@ def query(
             stream_rate=stream_rate,
             warmup_s=warmup,
             seconds=seconds,
-            panels=panels,
+            panels=(lambda _: PANELS) if tables else load_panels,
+            options={} if tables else SETTINGS,
             on_phase=on_phase,
         ),
         runs=runs,
@@ -86,6 +84,10 @@ def query_table(runs: Sequence[QueryRun]) -> Table:
     for panel in clean[0].panel_ms if clean else ():
         found = [run.panel_ms[panel] for run in clean if panel in run.panel_ms]
         add_figure(table, f"{panel} p95", [one.p95 for one in found], "{:,.0f}", "ms")
+    table.add_section()
+    for panel in clean[0].alone_ms if clean else ():
+        found = [run.alone_ms[panel] for run in clean if panel in run.alone_ms]
+        add_figure(table, f"alone: {panel} p50", [one.p50 for one in found], "{:,.0f}", "ms")
     table.add_section()
     add_figure(table, "queries", [run.queries for run in clean], "{:,.0f}", "")
     add_figure(table, "largest lag", [run.max_lag for run in clean], "{:,.0f}", "events")
