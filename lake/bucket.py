@@ -73,13 +73,15 @@ def prepare_bucket(settings: LakeSettings, *, url: str) -> Prepared:
 def service_policies(url: str) -> dict[str, dict[str, Any]]:
     """The IAM policy of each service's key, by service; deploy/minio/ has them as files.
 
-    The stream adds and reads records, and cannot remove one. An analyst reads the whole lake and
-    changes nothing. Neither sees anything else of the account.
+    The stream adds and reads records, and cannot remove one. The nights merge and forget objects,
+    and keep features and models. An analyst reads the whole lake and changes nothing. None sees
+    anything else of the account.
     """
     bucket, prefix = split_s3_url(url)
     root = f"{prefix}/" if prefix else ""
     return {
         "stream": _policy(bucket, f"{root}{RAW_PREFIX}", *_STREAM_ACTIONS),
+        "nights": _policy(bucket, root, *_STREAM_ACTIONS, "DeleteObject"),
         "analyst": _policy(bucket, root, "GetObject"),
     }
 

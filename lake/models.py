@@ -14,6 +14,7 @@ from lake.client import Lake
 from tillstream.errors import ConfigError, IntegrityError
 
 CARD: Final = "card.json"
+DEMAND_FORECAST: Final = "demand-forecast"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
 
 
@@ -77,6 +78,29 @@ class Registry:
             )
         self._serve(served[:-1])
         return served[-2]
+
+    def expire(self, *, keep: int) -> list[int]:
+        """Delete all but the newest `keep` versions and the two that went into service last, and
+        what interrupted savings left; returns the versions that are gone. Safe to repeat."""
+        known, served = self.versions(), self._served()
+        kept = {*known[-keep:], *served[-2:]}
+        still = [version for version in served if version in kept]
+        if still != served:
+            # First: who goes back must not meet a version that is half deleted.
+            self._serve(still)
+        gone = [version for version in known if version not in kept]
+        for version in gone:
+            self.lake.delete(f"{self._folder}v{version}/{CARD}")
+        for name, version in self._files():
+            if version not in kept and version < max(known, default=0):
+                self.lake.delete(name)
+        return gone
+
+    def _files(self) -> list[tuple[str, int]]:
+        """What there is of any version, whole or not, with its number."""
+        pattern = re.compile(rf"{re.escape(self._folder)}v(\d+)/.+")
+        found = (pattern.fullmatch(info.name) for info in self.lake.list(self._folder))
+        return [(match[0], int(match[1])) for match in found if match]
 
     @property
     def _folder(self) -> str:

@@ -3,7 +3,7 @@
 from airflow.sdk import chain, task
 
 from orchestration.dags.arranging import day_and_settings, every_night, night_dag, told
-from orchestration.maintenance import compact_lake, expire_lake
+from orchestration.maintenance import compact_lake, expire_lake, expire_models
 
 with night_dag("lake_maintenance", __doc__, every_night("30 8 * * *"), hours=3, tag="lake"):
 
@@ -18,4 +18,10 @@ with night_dag("lake_maintenance", __doc__, every_night("30 8 * * *"), hours=3, 
         day, settings = day_and_settings()
         print(f"{expire_lake(settings, day)} objects were older than the lake keeps them")
 
-    chain(_compact(), _expire())
+    @task(task_id="expire_models")
+    def _expire_models() -> None:
+        day, settings = day_and_settings()
+        with told():
+            print(f"versions deleted: {expire_models(settings, day) or 'none'}")
+
+    chain(_compact(), _expire(), _expire_models())

@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from lake.archive import archive
 from lake.bucket import prepare_bucket, service_policies
 from lake.client import Lake, connect
 from lake.coverage import coverage
+from lake.models import Registry
+from lake.retention import expire
 from streaming.archiving import as_records
 from tests.builders import judged, sold
 from tests.fixtures.certificates import Authority
@@ -94,6 +97,24 @@ def test_the_streams_key_adds_and_reads_records_and_nothing_else(
     refused(connect(stream, url=f"{url}-other").check)
     with pytest.raises(ServiceError, match="AccessDenied"):
         prepare_bucket(stream, url=f"{url.replace('lake-', 'new-')}")
+
+
+def test_the_nights_key_forgets_records_and_keeps_models(
+    secure_minio: "MinioServer", key_of: Keys, url: str
+) -> None:
+    nights = key_of("nights")
+    lake = archived(nights, url)
+    (kept,) = lake.list("raw-data")
+    assert expire(lake, before=date(9999, 1, 1)) == 1
+    assert not lake.exists(kept.name)
+    registry = Registry(lake, "demand-forecast")
+    for number in range(4):
+        registry.save({}, {"trees.ubj": b"%d" % number})
+    registry.promote(1)
+    assert registry.expire(keep=2) == [2]
+    assert registry.versions() == [1, 3, 4]
+    with pytest.raises(ServiceError, match="AccessDenied"):
+        prepare_bucket(nights, url=f"{url.replace('lake-', 'new-')}")
 
 
 def test_an_analysts_key_reads_the_lake_and_changes_nothing(

@@ -52,3 +52,38 @@ def test_a_version_that_is_not_there_is_told(registry: Registry) -> None:
     assert caught.value.hint == "there are [1]"
     with pytest.raises(ConfigError, match="is not a model's name"):
         Registry(registry.lake, "../secrets")
+
+
+def test_old_versions_expire_but_never_what_served_last(registry: Registry) -> None:
+    for number in range(1, 7):
+        registry.save({}, {"trees.ubj": b"%d" % number})
+    for number in (1, 2, 3):
+        registry.promote(number)
+    registry.lake.write_bytes("models/demand-forecast/v7/trees.ubj", b"half: being saved")
+    assert registry.expire(keep=2) == [1, 4]
+    assert registry.versions() == [2, 3, 5, 6]
+    assert registry.current() == 3
+    left = {info.name for info in registry.lake.list("models/demand-forecast")}
+    assert not any("/v1/" in name or "/v4/" in name for name in left)
+    assert "models/demand-forecast/v7/trees.ubj" in left
+    assert registry.expire(keep=2) == []
+    assert registry.rollback() == 2
+    with pytest.raises(ConfigError, match="no version of demand-forecast was in service before"):
+        registry.rollback()
+
+
+def test_an_expiry_that_was_interrupted_is_ended_by_the_next(registry: Registry) -> None:
+    for _ in range(4):
+        registry.save({}, {"trees.ubj": b"trees"})
+    registry.lake.delete("models/demand-forecast/v1/card.json")
+    assert registry.expire(keep=3) == []
+    left = [info.name for info in registry.lake.list("models/demand-forecast")]
+    assert not any("/v1/" in name for name in left)
+    assert registry.save({}, {}) == 5
+
+
+def test_nothing_expires_where_there_is_nothing(registry: Registry) -> None:
+    assert registry.expire(keep=2) == []
+    registry.save({}, {})
+    assert registry.expire(keep=2) == []
+    assert registry.current() is None
