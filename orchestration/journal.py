@@ -1,6 +1,7 @@
 """What every night did, step by step, where people and dashboards can read it."""
 
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,8 +10,9 @@ from typing import Any
 
 from clickhouse.client import ClickHouseError, Client
 from clickhouse.queries import select
-from orchestration.lineage import LineageLog
 from tillstream.errors import ConfigError, TillstreamError
+from tillstream.settings import Settings
+from tillstream.telemetry.lineage import LineageLog, tables
 
 _STEP_COLUMNS = ["run_id", "date_key", "step", "state", "seconds", "detail", "hint"]
 
@@ -30,9 +32,9 @@ class Journal:
     """Writes the steps of one run of one day, and its lineage."""
 
     client: Client
+    settings: Settings
     run_id: str
     day: date
-    lineage: LineageLog
     steps: list[StepReport] = field(default_factory=list)
 
     @contextmanager
@@ -46,7 +48,14 @@ class Journal:
         self.steps.append(report)
         began = time.monotonic()
         self._write(report)
-        event = self.lineage.begin(name, self.run_id, self.day, reads=reads, writes=writes)
+        lineage = LineageLog.of(self.settings)
+        event = lineage.begin(
+            f"night.{name}",
+            # The same for the same step of the same run.
+            run=uuid.uuid5(uuid.NAMESPACE_URL, f"{self.run_id}/{self.day}/{name}"),
+            reads=tables(self.settings, reads),
+            writes=tables(self.settings, writes),
+        )
         try:
             yield report
         except Exception as exc:
@@ -57,7 +66,7 @@ class Journal:
                 exc.hint = hint = exc.hint or again
             else:
                 hint = again
-            self.lineage.end(event, "FAIL")
+            lineage.end(event, "FAIL")
             try:
                 self._write(report, hint=hint)
                 if not isinstance(exc, ConfigError):
@@ -67,7 +76,7 @@ class Journal:
             raise
         report.state, report.seconds = "done", time.monotonic() - began
         self._write(report)
-        self.lineage.end(event, "COMPLETE")
+        lineage.end(event, "COMPLETE")
 
     def resolve_alert(self) -> None:
         """The day is in service: whatever was wrong with it is over."""

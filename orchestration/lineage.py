@@ -1,24 +1,15 @@
-"""Where each table's rows come from.
+"""Where each table's rows come from, back to the topics.
 
-Two things: what the nights did is written as OpenLineage events, one JSON object a line, to
-`<home>/lineage/<day>.jsonl`; and `upstream` follows a table back to the topics. Views, and what
-feeds tables, are read from the migrations themselves; what programs write is declared here.
+Views, and what feeds tables, are read from the migrations themselves; what programs write is
+declared here. What a run read and wrote is told by `tillstream.telemetry.lineage`.
 """
 
-import json
 import re
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import Any
 
 from clickhouse.migrate import load_migrations
 from tillstream.contracts.topics import Topic
 
-_PRODUCER = "https://github.com/tillstream/tillstream"
-_SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _CREATE = re.compile(r"^CREATE (TABLE|VIEW|MATERIALIZED VIEW) (\w+)(?: TO (\w+))?")
 _READS = re.compile(r"\b(?:FROM|JOIN)\s+(\w+)")
 
@@ -102,37 +93,3 @@ def upstream(table: str) -> list[tuple[int, str]]:
 
     follow(table, 0)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class LineageLog:
-    """Appends events to one file a day. `namespace` names the warehouse, as OpenLineage has it."""
-
-    folder: Path
-    namespace: str
-
-    def begin(
-        self, job: str, run_id: str, day: date, *, reads: tuple[str, ...], writes: tuple[str, ...]
-    ) -> dict[str, Any]:
-        # OpenLineage wants a UUID a run of a job: the same for the same step of the same run.
-        run = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{run_id}/{day}/{job}"))
-        event = {
-            "producer": _PRODUCER,
-            "schemaURL": _SCHEMA,
-            "run": {"runId": run, "facets": {}},
-            "job": {"namespace": self.namespace, "name": f"night.{job}"},
-            "inputs": [{"namespace": self.namespace, "name": name} for name in reads],
-            "outputs": [{"namespace": self.namespace, "name": name} for name in writes],
-        }
-        self._append(event, "START")
-        return event
-
-    def end(self, event: dict[str, Any], kind: str) -> None:
-        self._append(event, kind)
-
-    def _append(self, event: dict[str, Any], kind: str) -> None:
-        now = datetime.now(tz=UTC)
-        line = json.dumps({"eventType": kind, "eventTime": now.isoformat(), **event})
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f"{now:%Y-%m-%d}.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")

@@ -17,7 +17,6 @@ from lake.client import connect as connect_lake
 from orchestration import late, quality, rollups
 from orchestration.close import close_day, require_known
 from orchestration.journal import Journal, StepReport
-from orchestration.lineage import LineageLog
 from orchestration.lock import only_night
 from orchestration.report import write_reports
 from producers.topics import TopicInspector
@@ -75,7 +74,7 @@ def _correct(settings: Settings, client: Client, journal: Journal) -> str:
     cuts = late.newest_cuts(client)
     days = late.late_days(client)
     for day in days:
-        again = Journal(client, journal.run_id, day, journal.lineage)
+        again = Journal(client, settings, journal.run_id, day)
         with again.step("correct", reads=("fact_sales", "fact_inventory"), writes=_LOAD_TABLES):
             _checked(client, day, quality.FACTS)
             _transform(settings, client, again)
@@ -196,7 +195,5 @@ def _perform(settings: Settings, day: date, step: Step, *, run_id: str) -> StepR
 
 @contextmanager
 def _journal(settings: Settings, day: date, run_id: str) -> Iterator[Journal]:
-    warehouse = settings.warehouse
-    namespace = f"clickhouse://{warehouse.host}:{warehouse.port}/{warehouse.database}"
-    with closing(connect(warehouse)) as client:
-        yield Journal(client, run_id, day, LineageLog(settings.home / "lineage", namespace))
+    with closing(connect(settings.warehouse)) as client:
+        yield Journal(client, settings, run_id, day)

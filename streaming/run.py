@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from uuid import uuid4
 
 from clickhouse.client import connect
 from lake.client import connect as connect_lake
+from lake.paths import RAW_PREFIX
 from producers.kafka_publisher import KafkaPublisher
 from producers.topics import TopicInspector
 from streaming.anomalies import AnomalyMarks
@@ -42,11 +44,20 @@ from streaming.watch import StockWatch
 from streaming.writer_lock import only_writer
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.codec import Codec
+from tillstream.contracts.topics import SOURCE_TOPICS
 from tillstream.errors import TillstreamError
 from tillstream.settings import Settings
 from tillstream.telemetry.batch import correlation, offsets
 from tillstream.telemetry.clients import publisher_measured
+from tillstream.telemetry.lineage import LineageLog, lake_folder, tables, topics
 from tillstream.telemetry.logs import fields
+
+# What a stream with all its outputs writes to the warehouse itself; feeds there make more of it.
+OUTPUTS: Final = (
+    *("fact_sales", "fact_inventory", "price_changes", "customer_events", "velocity_5m_sums"),
+    *("duplicates", "quarantine", "event_index", "stream_commits", "anomalies"),
+    *("stockout_risk_history", "restock_alert_history", "restock_alerts_published"),
+)
 
 log = logging.getLogger("tillstream.stream")
 
@@ -210,7 +221,16 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
         supervisor = Supervisor([live], on_state=on_state, engine_lives=lambda: java_lives(spark))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop())
+        lineage = LineageLog.of(settings)
+        event = lineage.begin(
+            "stream.live",
+            run=uuid4(),
+            reads=topics(settings, SOURCE_TOPICS),
+            writes=(*tables(settings, OUTPUTS), lake_folder(settings, RAW_PREFIX)),
+            streams=True,
+        )
         supervisor.run()
+        lineage.end(event, "FAIL" if supervisor.fatal else "COMPLETE")
     # Last of all: what is left to archive is told of until then.
     state.update(state="failed" if supervisor.fatal else "stopped")
     if supervisor.fatal:

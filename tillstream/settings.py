@@ -93,6 +93,9 @@ class LakeSettings(_Frozen):
     ca_file: Path | None = None
     region: str = "us-east-1"
     retention_days: int | None = None
+    models_kept: int = Field(
+        default=12, ge=2, description="Versions of a model, beside those last in service"
+    )
 
 
 class RegistrySettings(_Frozen):
@@ -179,6 +182,14 @@ class TelemetrySettings(_Frozen):
     stream_port: int = Field(default=0, ge=0)
     producer_port: int | None = Field(default=None, ge=0)
     otlp_endpoint: str | None = None
+    lineage_url: str | None = Field(default=None, description="Of an OpenLineage server")
+    lineage_api_key: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _lineage_key_stays_secret(self) -> Self:
+        if self.lineage_api_key and not may_carry_secrets(self.lineage_url or ""):
+            raise ValueError("lineage_api_key needs a lineage_url that begins with https://")
+        return self
 
 
 class LogSettings(_Frozen):

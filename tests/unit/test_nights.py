@@ -1,6 +1,5 @@
 """Days of runs, checks as files, lineage as a graph: what needs no warehouse."""
 
-import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from orchestration.day import (
     require_over,
 )
 from orchestration.forgetting import hash_of, without_customer
-from orchestration.lineage import LineageLog, graph, upstream
+from orchestration.lineage import graph, upstream
 from orchestration.lock import only_night
 from orchestration.quality import FACTS, STAGED, Check, Result, load_checks, parse_check
 from orchestration.quality import require_critical as require
@@ -141,19 +140,6 @@ def test_a_weekly_rollup_comes_from_the_topics() -> None:
     names = {name for _, name in found}
     assert {Topic.SALES, Topic.INVENTORY, "shelf_turns"} <= names
     assert Topic.CUSTOMERS not in names
-
-
-def test_lineage_is_written_as_openlineage(tmp_path: Path) -> None:
-    log = LineageLog(tmp_path, "clickhouse://x:1/db")
-    event = log.begin("load", "r1", date(2026, 3, 10), reads=("fact_sales",), writes=("rollup",))
-    log.end(event, "COMPLETE")
-    (file,) = tmp_path.iterdir()
-    start, end = (json.loads(line) for line in file.read_text().splitlines())
-    assert (start["eventType"], end["eventType"]) == ("START", "COMPLETE")
-    assert start["run"]["runId"] == end["run"]["runId"]
-    assert start["inputs"] == [{"namespace": "clickhouse://x:1/db", "name": "fact_sales"}]
-    for name in ("eventTime", "producer", "schemaURL", "job"):
-        assert start[name]
 
 
 def test_a_lock_names_its_holder_and_is_free_again(tmp_path: Path) -> None:
