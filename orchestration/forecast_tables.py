@@ -11,6 +11,7 @@ import pyarrow as pa
 from clickhouse import queries
 from clickhouse.client import Client
 from clickhouse.writer import insert
+from lake.models import DEMAND_FORECAST
 from tillstream.ml import spread
 from tillstream.ml.demand_model import Forecast
 from tillstream.ml.features import HORIZON_DAYS, NAMES, Rows
@@ -77,7 +78,7 @@ def save_metrics(
         return
     table = pa.table(
         {
-            "model": pa.array(["demand-forecast"] * n),
+            "model": pa.array([DEMAND_FORECAST] * n),
             "version": pa.array([version] * n, pa.uint32()),
             "as_of": pa.array([day] * n, pa.date32()),
             "kind": pa.array([kind] * n),
@@ -87,6 +88,17 @@ def save_metrics(
         }
     )
     insert(client, "model_metrics", table)
+
+
+def has_metrics(client: Client, version: int, day: date) -> bool:
+    """Whether the backtest of a version that was trained on the days up to `day` is there."""
+    found = queries.select(
+        client,
+        "SELECT count() AS n FROM model_metrics WHERE model = {model:String}"
+        " AND version = {version:UInt32} AND as_of = {day:Date} AND kind = 'backtest'",
+        parameters={"model": DEMAND_FORECAST, "version": version, "day": str(day)},
+    )
+    return bool(found["n"][0].as_py())
 
 
 def outcome(client: Client, day: date) -> dict[str, float]:

@@ -5,7 +5,7 @@ may be run again for its day: it leaves the same rows, and no second version of 
 """
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -17,9 +17,10 @@ import pyarrow as pa
 from clickhouse.client import Client, connect
 from lake.client import Lake
 from lake.client import connect as connect_lake
-from lake.models import Registry
+from lake.models import DEMAND_FORECAST, Registry
 from orchestration import demand_panel, forecast_tables, model_files
 from orchestration.demand_panel import Sales
+from orchestration.lineage import WRITTEN
 from tillstream.errors import ConfigError
 from tillstream.ml import contest
 from tillstream.ml.boosting import Recipe
@@ -29,8 +30,8 @@ from tillstream.ml.demand_model import predict as predicted
 from tillstream.ml.demand_model import train as trained
 from tillstream.ml.features import NAMES, History
 from tillstream.settings import Settings
+from tillstream.telemetry.lineage import LineageLog, lake_folder, tables
 
-MODEL: Final = "demand-forecast"
 # Features look back this far at most; training looks for as many weeks as there are.
 PREDICTION_DAYS: Final = 180
 TRAINING_DAYS: Final = 400
@@ -53,7 +54,7 @@ class Trained:
 def build_features(settings: Settings, day: date) -> int:
     """Features of every shelf for the forecast of `day`, into the lake
     (features/inference/day=…/items.parquet) and forecast_features. Returns how many shelves."""
-    with _opened(settings) as (client, lake):
+    with _run(settings, "features") as (client, lake):
         sales = demand_panel.read(client, last_day=day, days=PREDICTION_DAYS)
         rows = History(sales.panel).before(sales.panel.days)
         first = rows.values[:, 0, :]
@@ -68,46 +69,30 @@ def train(settings: Settings, day: date, *, recipe: Recipe | None = None) -> Tra
     """A model of all days up to `day`, saved under models/demand-forecast/v<N>. It goes into
     service when it beats the one that is there on the weeks that neither has seen, or when there is
     none. Raises ConfigError when the history is too short."""
-    with _opened(settings) as (client, lake):
+    with _run(settings, "train") as (client, lake):
         recipe = recipe or Recipe()
-        registry = Registry(lake, MODEL)
+        registry = Registry(lake, DEMAND_FORECAST)
         sales = demand_panel.read(client, last_day=day, days=_training_days(client))
         stamp = model_files.fingerprint(sales.panel, recipe, day)
         for version in reversed(registry.versions()):
             card = registry.card(version)
             if card["fingerprint"] == stamp:
-                return Trained(
-                    version,
-                    promoted=registry.current() == version,
-                    is_new=False,
-                    pinball=card["backtest"]["pinball"],
-                    pinball_before=card["backtest"]["pinball_before"],
-                )
+                return _finished(client, registry, card, is_new=False)
         history = History(sales.panel)
         model = trained(history, recipe)
         rival, unseen_weeks = _rival(registry, day)
         judged = contest.judged(history, recipe, model, rival=rival, unseen_weeks=unseen_weeks)
         card = _card(sales, day, recipe=recipe, model=model, stamp=stamp, judged=judged)
         version = registry.save(card, model_files.packed(model, card))
-        promoted = judged.before is None or judged.pinball < judged.before["pinball"]
-        if promoted:
-            registry.promote(version)
-        forecast_tables.save_metrics(client, version, day, "backtest", judged.scores)
-        return Trained(
-            version,
-            promoted=promoted,
-            is_new=True,
-            pinball=judged.pinball,
-            pinball_before=judged.before["pinball"] if judged.before else None,
-        )
+        return _finished(client, registry, registry.card(version), is_new=True)
 
 
 def predict(settings: Settings, day: date) -> int:
     """The seven days after `day`, of every shelf, by the model in service, into forecasts and
     forecast_weeks. With TILLSTREAM_RISK__FORECAST_PRIORS the live risk begins from it too. Returns
     the number of shelves. Raises ConfigError when no model was trained."""
-    with _opened(settings) as (client, lake):
-        registry = Registry(lake, MODEL)
+    with _run(settings, "predict") as (client, lake):
+        registry = Registry(lake, DEMAND_FORECAST)
         version = registry.current()
         if version is None:
             raise ConfigError(
@@ -126,8 +111,8 @@ def watch_drift(settings: Settings, day: date) -> dict[str, float]:
     """How the forecasts made seven days before `day` turned out, and how far the features of today
     lie from those trained on (population stability index; above 0.25 is another world). Written to
     model_metrics as live and drift."""
-    with _opened(settings) as (client, lake):
-        registry = Registry(lake, MODEL)
+    with _run(settings, "drift") as (client, lake):
+        registry = Registry(lake, DEMAND_FORECAST)
         version = registry.current()
         if version is None:
             raise ConfigError("no demand forecast is in service", hint="tillstream forecast train")
@@ -139,10 +124,54 @@ def watch_drift(settings: Settings, day: date) -> dict[str, float]:
         return live | moved
 
 
+# What each of them writes in the warehouse; what that is made from is in `lineage.WRITTEN`.
+_WRITES: Final[Mapping[str, tuple[str, ...]]] = {
+    "features": ("forecast_features",),
+    "train": ("model_metrics",),
+    "predict": ("forecasts", "forecast_weeks"),
+    "drift": ("model_metrics",),
+}
+_IN_LAKE: Final[Mapping[str, str]] = {
+    "features": "features/inference",
+    "train": f"models/{DEMAND_FORECAST}",
+}
+_SALES: Final = WRITTEN["forecast_features"]
+
+
 @contextmanager
-def _opened(settings: Settings) -> Iterator[tuple[Client, Lake]]:
-    with closing(connect(settings.warehouse)) as client:
+def _run(settings: Settings, step: str) -> Iterator[tuple[Client, Lake]]:
+    """Warehouse and lake while a step is at work, which the lineage tells of."""
+    writes = tables(settings, _WRITES[step])
+    if step in _IN_LAKE:
+        writes += (lake_folder(settings, _IN_LAKE[step]),)
+    log = LineageLog.of(settings)
+    with (
+        closing(connect(settings.warehouse)) as client,
+        log.run(f"forecast.{step}", reads=tables(settings, _SALES), writes=writes),
+    ):
         yield client, connect_lake(settings.lake, url=settings.lake_url)
+
+
+def _finished(
+    client: Client, registry: Registry, card: Mapping[str, Any], *, is_new: bool
+) -> Trained:
+    """What follows the saving of a version: into service if it is better, then its scores. These
+    come last, so a version that lacks them is one whose run died, and has this done by the next
+    one; a version that has them is not promoted again behind the operator's back."""
+    version, backtest = int(card["version"]), card["backtest"]
+    pinball, before = backtest["pinball"], backtest["pinball_before"]
+    day = date.fromisoformat(card["data"]["last_day"])
+    if registry.current() is None or not forecast_tables.has_metrics(client, version, day):
+        if before is None or pinball < before:
+            registry.promote(version)
+        forecast_tables.save_metrics(client, version, day, "backtest", backtest["scores"])
+    return Trained(
+        version,
+        promoted=registry.current() == version,
+        is_new=is_new,
+        pinball=pinball,
+        pinball_before=before,
+    )
 
 
 def _training_days(client: Client) -> int:
@@ -177,7 +206,7 @@ def _card(
 ) -> dict[str, Any]:
     panel = sales.panel
     return {
-        "model": MODEL,
+        "model": DEMAND_FORECAST,
         "fingerprint": stamp,
         "code_version": metadata.version("tillstream"),
         "python": platform.python_version(),

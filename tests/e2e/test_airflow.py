@@ -14,7 +14,9 @@ from clickhouse.client import connect
 from clickhouse.queries import select
 from lake.client import connect as connect_lake
 from lake.coverage import archived
-from tests.fixtures.nights import DAYS, fill, rollup_hashes
+from lake.models import DEMAND_FORECAST, Registry
+from tests.fixtures.nights import DAYS, rollup_hashes, table_hash
+from tests.fixtures.past import write_past
 from tests.fixtures.platform import wait_for
 from tillstream.cli.warehouse import provision_services
 from tillstream.devstack import airflow
@@ -25,16 +27,20 @@ pytestmark = pytest.mark.e2e
 
 NIGHTLY = ("daily_etl_pipeline", "lake_maintenance", "governance")
 LEARNING = ("feature_engineering", "model_training", "batch_predictions")
+LEARNED = ("forecast_features", "model_metrics", "forecasts", "forecast_weeks")
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Kafka, warehouse and lake with five past days; no stream is needed to roll up a past."""
+    """Kafka, warehouse and lake with ten past weeks, as many as a model needs; no stream is needed
+    to roll up a past."""
     defaults = load_settings(home=tmp_path_factory.mktemp("airflow"))
     started = Stack(defaults)
     try:
         settings = started.up(parts=SERVING, provision=provision_services)
-        fill(settings)
+        lake = connect_lake(settings.lake, url=settings.lake_url)
+        with closing(connect(settings.warehouse)) as client:
+            write_past(client, lake, days=70, stores=4, products=80, rate=2.0)
         yield settings
     finally:
         airflow.down(defaults)
@@ -61,10 +67,12 @@ def dag_test(dag_id: str, day: object) -> list[str]:
     return ["dags", "test", dag_id, "--conf", json.dumps({"date": str(day)})]
 
 
+PREPARE = ["db", "migrate"], ["pools", "set", airflow.POOL, "1", "nights"]
+
+
 def test_every_dag_runs_and_twice_in_any_order_the_tables_are_identical(stack: Settings) -> None:
-    pool = ["pools", "set", airflow.POOL, "1", "nights"]
     first = [dag_test(dag_id, DAYS[0]) for dag_id in NIGHTLY]
-    commands(stack, ["db", "migrate"], pool, *first, dag_test("daily_etl_pipeline", DAYS[1]))
+    commands(stack, *PREPARE, *first, dag_test("daily_etl_pipeline", DAYS[1]))
     with closing(connect(stack.warehouse)) as client:
         once = rollup_hashes(client)
         assert once["rollup_daily"][0] > 500
@@ -83,6 +91,22 @@ def test_every_dag_runs_and_twice_in_any_order_the_tables_are_identical(stack: S
         assert set(states["s"].to_pylist()) == {"running", "done"}
     assert archived(lake)[0] == objects
     assert (stack.home / "reports" / DAYS[1].isoformat() / "chain.html").stat().st_size > 1000
+
+
+def test_the_learning_dags_run_and_twice_the_tables_are_identical(stack: Settings) -> None:
+    def learned() -> dict[str, tuple[int, str]]:
+        with closing(connect(stack.warehouse)) as client:
+            return {table: table_hash(client, table) for table in LEARNED}
+
+    asked = [dag_test(dag_id, DAYS[1]) for dag_id in LEARNING]
+    commands(stack, *PREPARE, *asked)
+    once = learned()
+    assert once["forecasts"][0] == 7 * once["forecast_weeks"][0] > 7 * 200
+    assert once["model_metrics"][0] > 0
+    commands(stack, *reversed(asked))
+    assert learned() == once
+    registry = Registry(connect_lake(stack.lake, url=stack.lake_url), DEMAND_FORECAST)
+    assert (registry.versions(), registry.current()) == ([1], 1)
 
 
 def test_the_scheduler_runs_a_night_in_standalone(stack: Settings) -> None:

@@ -1,6 +1,6 @@
-"""A night that dies by SIGKILL just before the N-th statement, insert or file that holds a given
-text. A program: `python -m tests.integration.killed_night DAY TEXT N`, with the settings in the
-environment."""
+"""A step of the night that dies by SIGKILL just before the N-th statement, insert or file that
+holds a given text. A program: `python -m tests.integration.killed_night DAY STEP TEXT N`, with the
+settings in the environment. STEP is `night`, or a function of `orchestration.forecasting`."""
 
 import os
 import signal
@@ -12,7 +12,8 @@ from typing import Any
 
 from clickhouse_connect.driver.httpclient import HttpClient
 
-from orchestration import night
+from orchestration import forecasting, night
+from tillstream.ml.boosting import Recipe
 from tillstream.settings import load_settings
 
 
@@ -31,11 +32,17 @@ def _dies_before(owner: type, name: str, text_of: Callable[..., str], fatal: str
 
 
 def main() -> None:
-    day, fatal, nth = date.fromisoformat(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    day, step, fatal, nth = date.fromisoformat(sys.argv[1]), *sys.argv[2:4], int(sys.argv[4])
     _dies_before(HttpClient, "command", lambda _, sql, *rest: sql, fatal, nth)
-    _dies_before(HttpClient, "insert", lambda _, table, *rest: f"INSERT INTO {table}", fatal, nth)
-    _dies_before(Path, "replace", lambda path, *rest: f"replace {path.name}", fatal, nth)
-    night.run_night(load_settings(), day, skip=("close",))
+    for insert in ("insert", "insert_arrow"):
+        _dies_before(HttpClient, insert, lambda _, table, *rest: f"INSERT INTO {table}", fatal, nth)
+    _dies_before(Path, "replace", lambda old, new: f"replace {old.name} by {new}", fatal, nth)
+    if step == "train":
+        forecasting.train(load_settings(), day, recipe=Recipe(rounds=5, depth=3, threads=1))
+    elif step == "night":
+        night.run_night(load_settings(), day, skip=("close",))
+    else:
+        getattr(forecasting, step)(load_settings(), day)
 
 
 if __name__ == "__main__":

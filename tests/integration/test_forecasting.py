@@ -1,6 +1,10 @@
 """Features, training, prediction and drift over a made-up past in a real warehouse."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -14,7 +18,7 @@ from typer.testing import CliRunner
 from clickhouse.client import Client, connect
 from clickhouse.queries import select
 from lake.client import connect as connect_lake
-from lake.models import Registry
+from lake.models import DEMAND_FORECAST, Registry
 from orchestration import demand_panel, forecasting
 from tests.fixtures.past import write_past
 from tests.fixtures.warehouse import WarehouseProcess, environment_of, own_database
@@ -111,7 +115,7 @@ def test_a_model_that_is_worse_is_kept_but_does_not_serve(
     assert worse.pinball_before is not None
     assert worse.pinball > worse.pinball_before
     lake = connect_lake(past.settings.lake, url=past.settings.lake_url)
-    registry = Registry(lake, forecasting.MODEL)
+    registry = Registry(lake, DEMAND_FORECAST)
     assert registry.current() == trained.version
     assert registry.versions() == [trained.version, worse.version]
 
@@ -208,6 +212,72 @@ def test_a_day_without_sales_is_told(past: Past, tmp_path: Path) -> None:
     other = past.settings.model_copy(update={"home": tmp_path})
     with pytest.raises(ConfigError, match="no demand forecast is in service"):
         forecasting.predict(other, LAST)
+
+
+def die(settings: Settings, day: date, step: str, before: str) -> None:
+    env = os.environ | environment_of(settings.warehouse) | {"TILLSTREAM_HOME": str(settings.home)}
+    program = [sys.executable, "-m", "tests.integration.killed_night"]
+    killed = subprocess.run([*program, str(day), step, before, "1"], env=env, check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "card.json",  # trees are saved, which is no version yet
+        "current.json",  # a version, not in service
+        "INSERT INTO model_metrics",  # in service, but nobody knows how good it is
+    ],
+)
+def test_killed_in_training_the_next_one_ends_the_same(
+    past: Past, tmp_path: Path, before: str
+) -> None:
+    past.client.command("TRUNCATE TABLE model_metrics")
+    settings = past.settings.model_copy(update={"home": tmp_path})
+    die(settings, WEEK_AGO, "train", before)
+    quick = Recipe(rounds=5, depth=3, threads=1)
+    again = forecasting.train(settings, WEEK_AGO, recipe=quick)
+    assert (again.version, again.promoted) == (1, True)
+    registry = Registry(connect_lake(settings.lake, url=settings.lake_url), DEMAND_FORECAST)
+    assert (registry.versions(), registry.current()) == ([1], 1)
+    metrics = select(past.client, "SELECT value FROM model_metrics WHERE metric = 'pinball'")
+    assert metrics["value"].to_pylist() == [again.pinball]
+
+
+def test_who_was_rolled_back_is_not_promoted_by_the_same_training(
+    past: Past, tmp_path: Path
+) -> None:
+    past.client.command("TRUNCATE TABLE model_metrics")
+    settings = past.settings.model_copy(update={"home": tmp_path})
+    quick = Recipe(rounds=5, depth=3, threads=1)
+    forecasting.train(settings, WEEK_AGO - timedelta(days=7), recipe=quick)
+    registry = Registry(connect_lake(settings.lake, url=settings.lake_url), DEMAND_FORECAST)
+    better = forecasting.train(settings, WEEK_AGO, recipe=RECIPE)
+    assert better.promoted
+    assert registry.rollback() == 1
+    assert not forecasting.train(settings, WEEK_AGO, recipe=RECIPE).promoted
+    assert registry.current() == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "before"),
+    [
+        ("build_features", "INSERT INTO forecast_features"),  # they are in the lake alone
+        ("predict", "INSERT INTO forecast_weeks"),  # days are there, their sums are not
+    ],
+)
+def test_killed_in_a_prediction_the_next_one_ends_the_same(
+    past: Past, trained: forecasting.Trained, step: str, before: str
+) -> None:
+    forecasting.build_features(past.settings, WEEK_AGO)
+    forecasting.predict(past.settings, WEEK_AGO)
+    whole = {name: rows(past, name) for name in TABLES}
+    for table in TABLES:
+        past.client.command(f"TRUNCATE TABLE {table}")
+    die(past.settings, WEEK_AGO, step, before)
+    forecasting.build_features(past.settings, WEEK_AGO)
+    forecasting.predict(past.settings, WEEK_AGO)
+    assert {name: rows(past, name) for name in TABLES} == whole
 
 
 TABLES = ("forecasts", "forecast_weeks", "forecast_features")

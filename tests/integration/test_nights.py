@@ -254,7 +254,8 @@ def test_a_second_night_at_once_is_told_who_is_at_work(chain_past: Settings) -> 
 
 def _die_in_the_night(settings: Settings, day: date, before: str, nth: int) -> None:
     env = os.environ | environment_of(settings.warehouse) | {"TILLSTREAM_HOME": str(settings.home)}
-    program = [sys.executable, "-m", "tests.integration.killed_night", str(day), before, str(nth)]
+    program = [sys.executable, "-m", "tests.integration.killed_night"]
+    program += [str(day), "night", before, str(nth)]
     killed = subprocess.run(program, env=env, check=False, timeout=300)
     assert killed.returncode == -signal.SIGKILL
 
