@@ -25,7 +25,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, Any] = COMPOSE["services"]
 # Run to their end, or are started by hand: there is no health to check.
 JOBS = {"lake-user", "provision", "simulator"}
-OURS = {"provision", "stream", "simulator"}
+OURS = {"provision", "stream", "simulator", "airflow"}
 REFERENCE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[?-])(?P<rest>[^}]*))?\}")
 
 
@@ -108,6 +108,8 @@ def test_endpoints_agree_with_the_services(monkeypatch: pytest.MonkeyPatch, tmp_
     assert f":{minio.port}" in SERVICES["minio"]["command"]
     assert environment("lake-user")["MINIO_ENDPOINT"] == settings.lake.endpoint
     assert environment("lake-user")["LAKE_ACCESS_KEY"] == settings.lake.access_key
+    nights = environment("airflow")["TILLSTREAM_LAKE__ACCESS_KEY"]
+    assert environment("lake-user")["NIGHTS_ACCESS_KEY"] == nights != settings.lake.access_key
 
     assert settings.registry.url is not None
     registry = urlsplit(settings.registry.url)
@@ -126,7 +128,9 @@ def test_lake_policies_are_the_least_each_service_needs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     settings = settings_of("stream", monkeypatch, tmp_path)
+    script = (ROOT / "deploy/minio/lake-user.sh").read_text(encoding="utf-8")
     for service, wanted in service_policies(settings.lake_url).items():
+        assert f" {service}" in script
         file = ROOT / f"deploy/minio/{service}-policy.json"
         assert json.loads(file.read_text(encoding="utf-8")) == wanted
 
@@ -173,7 +177,7 @@ def test_dependencies_can_be_met() -> None:
 def test_ports_are_published_on_loopback_once() -> None:
     ports = [resolved(port) for body in SERVICES.values() for port in body.get("ports", [])]
     assert all(port.startswith("127.0.0.1:") for port in ports)
-    assert len({port.split(":")[1] for port in ports}) == len(ports) == 6
+    assert len({port.split(":")[1] for port in ports}) == len(ports) == 7
 
 
 def test_data_lives_in_named_volumes() -> None:

@@ -1,4 +1,4 @@
-"""`tillstream airflow up | down | status`: the nights, scheduled."""
+"""`tillstream airflow up | run | down | status`: the nights, scheduled."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     )
     for command, examples in (
         (up, "Examples: tillstream airflow up · tillstream airflow up --paused"),
+        (run, "Example: tillstream airflow run --host 0.0.0.0 --port 8082"),
         (down, "Example: tillstream airflow down"),
         (status, "Example: tillstream airflow status --json"),
     ):
@@ -41,6 +42,24 @@ def up(
         f"[bold green]up[/]   {found.url}   user {found.user}   password {found.password}",
         soft_wrap=True,
     )
+
+
+def run(
+    ctx: typer.Context,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8082,
+    paused: Annotated[
+        bool, typer.Option("--paused", help="New DAGs wait until somebody switches them on.")
+    ] = False,
+) -> None:
+    """Run Airflow in the foreground until Ctrl-C, as a container does.
+
+    The password of its one user is in <home>/airflow/passwords.json. Whoever can reach the port may
+    try to sign in, without TLS: keep it on loopback, or behind a proxy of yours.
+    """
+    from tillstream.devstack import airflow
+
+    airflow.serve(ctx.obj, host=host, port=port, paused=paused)
 
 
 def down(ctx: typer.Context) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import psutil
@@ -56,8 +57,11 @@ def airflow_home(settings: Settings) -> Path:
     return settings.home / "airflow"
 
 
-def environment(settings: Settings, *, port: int = 0, paused: bool = False) -> dict[str, str]:
-    """What an Airflow of this home needs to be told. Tasks find the services by TILLSTREAM_HOME.
+def environment(
+    settings: Settings, *, port: int = 0, host: str = LOOPBACK, paused: bool = False
+) -> dict[str, str]:
+    """What an Airflow of this home needs to be told. Tasks find the services by TILLSTREAM_HOME, or
+    as this process does, by the environment.
 
     Raises ConfigError when Airflow is not installed.
     """
@@ -80,7 +84,7 @@ def environment(settings: Settings, *, port: int = 0, paused: bool = False) -> d
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__API__HOST": LOOPBACK,
+        "AIRFLOW__API__HOST": host,
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
@@ -143,6 +147,14 @@ def up(settings: Settings, *, paused: bool = False) -> SignIn:
             raise
     password = json.loads((airflow_home(settings) / "passwords.json").read_text("utf-8"))[USER]
     return SignIn(f"http://{known.endpoint}", USER, password)
+
+
+def serve(settings: Settings, *, host: str, port: int, paused: bool = False) -> NoReturn:
+    """Become Airflow until it is told to stop. Raises ServiceError, ConfigError."""
+    env = environment(settings, port=port, host=host, paused=paused)
+    prepare(settings, env)
+    program = Path(sys.executable).parent / "airflow"
+    os.execve(program, [str(program), "standalone"], env)
 
 
 def down(settings: Settings) -> bool:

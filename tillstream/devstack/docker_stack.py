@@ -64,7 +64,7 @@ def down_docker(settings: Settings, console: Console) -> None:
     """Stop and remove the containers; the volumes, and so all data, stay."""
     del settings
     _engine().close()
-    _compose(["--profile", "simulator", "down"])
+    _compose(["--profile", "*", "down"])
     console.print("[bold]down[/] (the data volumes stay)")
 
 
