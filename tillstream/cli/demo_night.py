@@ -32,7 +32,45 @@ def nights_match(settings: Settings, client: "Client", plan: "ReplayPlan") -> bo
     run_nights(settings, days, on_step=show)
     for step, (seconds, detail) in totals.items():
         console.print(f"[green]✓[/] {step:<10}{seconds:>7.1f} s   {escape(detail)}", soft_wrap=True)
-    return rollups_match(client, plan.start, plan.days)
+    matched = rollups_match(client, plan.start, plan.days)
+    return _forecasts_made(settings, client, plan) and matched
+
+
+def _forecasts_made(settings: Settings, client: "Client", plan: "ReplayPlan") -> bool:
+    """Train on what was replayed and forecast the week after it, where that is long enough; whether
+    each shelf has its seven days."""
+    from clickhouse.queries import select
+    from orchestration import forecasting
+    from tillstream.ml.demand_model import LEAST_TRAINING_DAYS
+    from tillstream.ml.features import HORIZON_DAYS
+
+    if plan.days < LEAST_TRAINING_DAYS:
+        console.print(
+            f"[dim]· forecasts  {plan.days} days are too few to learn from; ten weeks are enough: "
+            "tillstream demo --from 2017-09-18 --days 70 --speed 0 --with-night[/]",
+            soft_wrap=True,
+        )
+        return True
+    last = plan.start + timedelta(days=plan.days - 1)
+    model = forecasting.train(settings, last)
+    forecasting.build_features(settings, last)
+    shelves = forecasting.predict(settings, last)
+    stored = select(
+        client,
+        "SELECT countIf(days = {horizon:UInt8}) AS whole, count() AS shelves, sum(units) AS units"
+        " FROM (SELECT count() AS days, sum(mean) AS units FROM forecasts FINAL"
+        " WHERE as_of = {last:Date} GROUP BY store_id, product_id)",
+        parameters={"horizon": HORIZON_DAYS, "last": str(last)},
+    ).to_pylist()[0]
+    made = shelves > 0 and stored["whole"] == stored["shelves"] == shelves
+    mark = "[green]✓[/]" if made else "[bold red]✗[/]"
+    console.print(
+        f"{mark} forecasts  {shelves:>12,} shelves have the next {HORIZON_DAYS} days by "
+        f"demand-forecast v{model.version} (pinball loss {model.pinball:.3f}): "
+        f"{stored['units']:,.0f} units in all",
+        soft_wrap=True,
+    )
+    return made
 
 
 def rollups_match(client: "Client", start: date, days: int) -> bool:

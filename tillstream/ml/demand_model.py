@@ -22,6 +22,7 @@ LEAST_HISTORY_DAYS: Final = 28
 _STEP_DAYS: Final = 7
 # The last origins are held back, to see how far forecasts stray.
 SPREAD_ORIGINS: Final = 4
+LEAST_TRAINING_DAYS: Final = LEAST_HISTORY_DAYS + (SPREAD_ORIGINS + 1) * _STEP_DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ def train(history: History, recipe: Recipe, *, most_origins: int = 40) -> Demand
     too short to do both."""
     origins = training_origins(history.panel.days, most=most_origins)
     if len(origins) <= SPREAD_ORIGINS:
-        needed = LEAST_HISTORY_DAYS + (SPREAD_ORIGINS + 1) * _STEP_DAYS
         raise ConfigError(
-            f"{history.panel.days} days of sales are too few to train on, {needed} are needed",
+            f"{history.panel.days} days of sales are too few to train on,"
+            f" {LEAST_TRAINING_DAYS} are needed",
             hint="wait, or import history: tillstream simulate --history, or a replay",
         )
     early = grown(history, origins[:-SPREAD_ORIGINS], recipe)
