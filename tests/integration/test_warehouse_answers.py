@@ -133,6 +133,8 @@ def test_a_held_answer_of_any_size_has_an_exact_summary(warehouse_server: Wareho
 def test_an_answer_is_given_again_to_who_takes_one(warehouse_server: WarehouseProcess) -> None:
     sql = "SELECT generateUUIDv4() AS id, toString(number) FROM numbers(2000) FORMAT JSONEachRow"
     cached = {"use_query_cache": "1", "query_cache_ttl": "60"}
+    assert "CACHE_USED_WITH_NONDETERMINISTIC" in post(warehouse_server, sql, **cached).text
+    cached["query_cache_nondeterministic_function_handling"] = "save"
     first = post(warehouse_server, sql, **cached)
     again = post(warehouse_server, sql, **cached)
     assert again.text == first.text

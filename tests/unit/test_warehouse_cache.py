@@ -82,8 +82,9 @@ def test_another_question_has_another_answer(other: QueryRequest) -> None:
         question("INSERT INTO t SELECT 1"),
         question(session_id="s"),
         question(query_cache_min_query_duration="61"),
+        question(query_cache_system_table_handling="ignore"),
     ],
-    ids=["not asked for", "no SELECT", "a write", "in a session", "too quick"],
+    ids=["not asked for", "no SELECT", "a write", "in a session", "too quick", "perhaps not"],
 )
 def test_some_answers_are_always_made(asked: QueryRequest) -> None:
     cache = AnswerCache()

@@ -2,9 +2,10 @@
 
 A caller asks for it with `use_query_cache`; `query_cache_ttl` (seconds, 60) and
 `query_cache_min_query_duration` (milliseconds, 0) mean what they mean there. As there, an answer is
-as old as it is: what is stored meanwhile does not drop it. Unlike there, what names a moment
-(`now()`) or a system table is kept too, so say so to a server:
-`query_cache_nondeterministic_function_handling` and `query_cache_system_table_handling`.
+as old as it is: what is stored meanwhile does not drop it. The engine itself refuses to have `now()`
+or a system table kept, unless `query_cache_nondeterministic_function_handling` and
+`query_cache_system_table_handling` say `save`. Where one says `ignore`, nothing is kept here: only
+the engine knows whether there was something to ignore.
 """
 
 import time
@@ -18,6 +19,7 @@ from tillstream.devstack.warehouse.request import QueryRequest, is_on
 
 _MAX_BYTES = 64 << 20
 _CANNOT_PARSE = 72
+_HANDLING = ("query_cache_nondeterministic_function_handling", "query_cache_system_table_handling")
 
 _Key = tuple[object, ...]
 
@@ -80,6 +82,8 @@ def _key(request: QueryRequest) -> _Key | None:
     if not request.statement.is_select or not is_on(request.settings.get("use_query_cache")):
         return None
     if request.session is not None or request.tables:
+        return None
+    if any(request.settings.get(name) == "ignore" for name in _HANDLING):
         return None
     return (
         request.sql,
