@@ -1,5 +1,6 @@
 """Which answers of the warehouse are given again, to whom, and for how long."""
 
+import asyncio
 import io
 from dataclasses import replace
 
@@ -97,6 +98,44 @@ def test_an_answer_that_took_long_enough_is_kept() -> None:
     asked = question(query_cache_min_query_duration="60")
     cache.keep(asked, b"1\n", REPLY)
     assert cache.find(asked) is not None
+
+
+def test_who_asks_what_is_being_answered_waits_for_it() -> None:
+    async def run(keeps: bool) -> list[str]:
+        cache, asked, told = AnswerCache(), question(), []
+        begun = asyncio.Event()
+
+        async def first() -> None:
+            async with cache.answering(asked) as kept:
+                assert kept is None
+                begun.set()
+                await asyncio.sleep(0)
+                told.append("first")
+                if keeps:
+                    cache.keep(asked, b"1\n", REPLY)
+
+        async def another() -> None:
+            await begun.wait()
+            async with cache.answering(question()) as kept:
+                told.append("made" if kept is None else kept.body.decode().strip())
+
+        await asyncio.gather(first(), another(), another())
+        return told
+
+    assert asyncio.run(run(keeps=True)) == ["first", "1", "1"]
+    assert asyncio.run(run(keeps=False)) == ["first", "made", "made"]
+
+
+def test_the_next_one_makes_an_answer_that_failed() -> None:
+    async def run() -> None:
+        cache, asked = AnswerCache(), question()
+        with pytest.raises(QueryError):
+            async with cache.answering(asked):
+                raise QueryError(159, "too slow")
+        async with cache.answering(asked) as kept:
+            assert kept is None
+
+    asyncio.run(run())
 
 
 def test_the_oldest_answers_make_room() -> None:

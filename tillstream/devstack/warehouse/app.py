@@ -122,26 +122,29 @@ class Interface:
                 request, params, cast(IO[bytes], spool), reads_body=reads_body
             )
             encoder = Encoder(parsed)
-            kept = self._cache.find(parsed)
-            if kept is not None:
-                age = {"Age": str(self._cache.age_s(kept))}
-                return await _whole(request, parsed, encoder, kept.body, kept.reply, age)
-            # A reader that says it matters takes turns with the writes.
-            urgent = not parsed.statement.returns_rows or parsed.settings.get("priority") == "1"
-            async with self._admission.turn(urgent=urgent) as turn:
-                if turn.waited and await request.is_disconnected():
-                    raise ClientDisconnect
-                query = Query(parsed, self._engine, self._workers)
-                try:
-                    return await self._answer(request, query, encoder, turn)
-                except BaseException:
-                    query.close()
-                    raise
-                finally:
-                    if parsed.statement.insert_format is not None and not query.work.done():
-                        # The worker still reads the spool: leave it open until it is done.
-                        with suppress(QueryError):
-                            await asyncio.shield(query.work)
+            async with self._cache.answering(parsed) as kept:
+                if kept is not None:
+                    age = {"Age": str(self._cache.age_s(kept))}
+                    return await _whole(request, parsed, encoder, kept.body, kept.reply, age)
+                return await self._in_turn(request, parsed, encoder)
+
+    async def _in_turn(self, request: Request, parsed: QueryRequest, encoder: Encoder) -> ASGIApp:
+        # A reader that says it matters takes turns with the writes.
+        urgent = not parsed.statement.returns_rows or parsed.settings.get("priority") == "1"
+        async with self._admission.turn(urgent=urgent) as turn:
+            if turn.waited and await request.is_disconnected():
+                raise ClientDisconnect
+            query = Query(parsed, self._engine, self._workers)
+            try:
+                return await self._answer(request, query, encoder, turn)
+            except BaseException:
+                query.close()
+                raise
+            finally:
+                if parsed.statement.insert_format is not None and not query.work.done():
+                    # The worker still reads the spool: leave it open until it is done.
+                    with suppress(QueryError):
+                        await asyncio.shield(query.work)
 
     async def _read(
         self, request: Request, params: dict[str, str], spool: IO[bytes], *, reads_body: bool

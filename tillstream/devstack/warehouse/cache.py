@@ -2,15 +2,18 @@
 
 A caller asks for it with `use_query_cache`; `query_cache_ttl` (seconds, 60) and
 `query_cache_min_query_duration` (milliseconds, 0) mean what they mean there. As there, an answer is
-as old as it is: what is stored meanwhile does not drop it. The engine itself refuses to have `now()`
-or a system table kept, unless `query_cache_nondeterministic_function_handling` and
+as old as it is: what is stored meanwhile does not drop it. The engine itself refuses to have
+`now()` or a system table kept, unless `query_cache_nondeterministic_function_handling` and
 `query_cache_system_table_handling` say `save`. Where one says `ignore`, nothing is kept here: only
-the engine knows whether there was something to ignore.
+the engine knows whether there was something to ignore. Unlike there, who asks what is just being
+answered waits for that answer.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from tillstream.devstack.warehouse.engine import Reply
@@ -44,6 +47,26 @@ class AnswerCache:
         self._clock = clock
         self._kept: OrderedDict[_Key, Kept] = OrderedDict()
         self._bytes = 0
+        self._under_way: dict[_Key, asyncio.Event] = {}
+
+    @asynccontextmanager
+    async def answering(self, request: QueryRequest) -> AsyncIterator[Kept | None]:
+        """The kept answer; None for who is to make it. Others who ask the same within the block
+        wait for its end, and then make their own if none was kept."""
+        key = _key(request)
+        under_way = None if key is None else self._under_way.get(key)
+        if under_way is not None:
+            await under_way.wait()
+        kept = self.find(request)
+        if kept is not None or key is None or key in self._under_way:
+            yield kept
+            return
+        done = self._under_way[key] = asyncio.Event()
+        try:
+            yield None
+        finally:
+            del self._under_way[key]
+            done.set()
 
     def find(self, request: QueryRequest) -> Kept | None:
         """The answer to the same question, if its caller takes one and there is one."""
