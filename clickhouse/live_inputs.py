@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clickhouse.client import Client
-from clickhouse.queries import ITEM_KEYS, select
+from clickhouse.queries import ITEM_KEYS, command, select
 
 _KEY = "cityHash64(store_id, product_id) AS item_key"
 # What `newest` of current_stock_states ends with.
@@ -237,14 +237,40 @@ def version(client: Client) -> tuple[int, int]:
     return int(rows["n"]), int(rows["at"] or 0)
 
 
-def drifting(client: Client, *, before_ms: int, at_most: int) -> pa.Table:
+def count_shelves(client: Client) -> None:
+    """Write how many shelves of each store have stock. On one core, and after what people ask."""
+    command(
+        client,
+        "INSERT INTO shelf_counts SELECT store_id, count(), countIf(on_hand > 0),"
+        " assumeNotNull((SELECT complete_until FROM movements_complete_until)), now64(3)"
+        " FROM current_stock GROUP BY store_id SETTINGS max_threads = 1, priority = 10",
+    )
+
+
+def drifting(
+    client: Client, *, after: str, shelves: int, before_ms: int, at_most: int
+) -> tuple[pa.Table, str]:
     """(store_id, product_id) of shelves whose risk time alone can have moved by a hundredth, those
-    scored longest ago first, and none that was scored after `before_ms`."""
-    return select(
+    scored longest ago first, and none that was scored after `before_ms`; and the last store looked
+    at. Looked at are the stores that follow `after`, until they have so many `shelves`: all of a
+    large chain would take seconds. The first store follows the last one, and ""."""
+    last = select(
+        client,
+        "SELECT toString(max(store_id)) AS last FROM (SELECT store_id,"
+        " sum(n) OVER (ORDER BY store_id) - n AS before FROM (SELECT store_id, count() AS n"
+        " FROM stockout_risk WHERE store_id > {after:String} GROUP BY store_id))"
+        " WHERE before < {shelves:UInt64}",
+        parameters={"after": after, "shelves": shelves},
+    )["last"][0].as_py()
+    if after and not last:
+        return drifting(client, after="", shelves=shelves, before_ms=before_ms, at_most=at_most)
+    found = select(
         client,
         "SELECT toString(store_id) AS store_id, product_id FROM stockout_risk FINAL"
-        " WHERE risk BETWEEN 0.005 AND 0.995 AND on_hand > 0"
+        " WHERE store_id > {after:String} AND store_id <= {last:String}"
+        " AND risk BETWEEN 0.005 AND 0.995 AND on_hand > 0"
         " AND as_of < fromUnixTimestamp64Milli({before:Int64}, 'UTC')"
         " ORDER BY as_of, store_id, product_id LIMIT {n:Int64}",
-        parameters={"before": before_ms, "n": at_most},
-    ).cast(pa.schema([("store_id", pa.string()), ("product_id", pa.string())]))
+        parameters={"after": after, "last": last, "before": before_ms, "n": at_most},
+    )
+    return found.cast(pa.schema([("store_id", pa.string()), ("product_id", pa.string())])), last

@@ -32,6 +32,7 @@ WRITTEN: Mapping[str, tuple[str, ...]] = {
         *("current_stock_states", "item_sales_daily"),
         *("demand_prior", "demand_belief", "demand_model", "purchase_orders", "deliveries"),
     ),
+    "shelf_counts": ("current_stock_states",),
     "restock_alert_history": ("stockout_risk_history",),
     "restock_alerts_published": ("restock_alert_history",),
     "demand_belief": ("item_sales_daily", "shelf_turns", "fact_sales"),

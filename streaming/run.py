@@ -38,6 +38,7 @@ from streaming.observe import observed
 from streaming.outbox import QuarantineOutbox
 from streaming.rows import LIVE
 from streaming.session import java_lives, spark_session, stop_session
+from streaming.shelf_counts import ShelfCounts
 from streaming.sinks import BatchReport, Follower, WarehouseSink
 from streaming.supervise import Supervisor
 from streaming.watch import StockWatch
@@ -56,7 +57,7 @@ from tillstream.telemetry.logs import fields
 OUTPUTS: Final = (
     *("fact_sales", "fact_inventory", "price_changes", "customer_events", "velocity_5m_sums"),
     *("duplicates", "quarantine", "event_index", "stream_commits", "anomalies"),
-    *("stockout_risk_history", "restock_alert_history", "restock_alerts_published"),
+    *("stockout_risk_history", "restock_alert_history", "restock_alerts_published", "shelf_counts"),
 )
 
 log = logging.getLogger("tillstream.stream")
@@ -154,7 +155,11 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
             background=True,
             on_scored=on_scored,
         )
-        followers: dict[str, Follower] = {"anomalies": AnomalyMarks(client), "risk": watch}
+        followers: dict[str, Follower] = {
+            "anomalies": AnomalyMarks(client),
+            "risk": watch,
+            "counts": ShelfCounts(client),
+        }
         sink = WarehouseSink(
             client,
             deduplicate=stream.deduplicate,

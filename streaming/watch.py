@@ -41,10 +41,13 @@ _SHARE_OF_TIME = 0.2
 _DAY_MS = 86_400_000
 # Events this close to the wall clock are happening now, not being replayed.
 _LIVE_WITHIN_MS = 10 * 60 * 1000
-# Time alone changes risk. So often, so many shelves that nothing has touched for so long are scored
-# again: at worst the last of a million comes up after an hour and a half.
-_SWEEP_EVERY_S = 120.0
-_SWEEP_ITEMS = 20_000
+# Time alone changes risk. So often so many shelves are looked at, store after store, and up to so
+# many that nothing has touched for so long are scored again: a few at a time, since whatever was
+# touched waits meanwhile. A million are looked at within half an hour, and the last of a million
+# that all need it comes up after an hour and a half.
+_SWEEP_EVERY_S = 10.0
+_SWEEP_SHELVES = 6_000
+_SWEEP_ITEMS = 2_000
 _SWEEP_UNTOUCHED_MS = 60 * 60 * 1000
 
 # How many shelves were scored, and of how many each default stood in for something.
@@ -85,6 +88,7 @@ class StockWatch(Follower):
         self._scorer = Scorer(client, rules)
         self._on_scored = on_scored
         self._swept_at = time.monotonic()
+        self._swept_to = ""
         self._standings = Standings(client)
         self._active = ActiveAlerts()
         self._unsent: list[Transition] = []
@@ -211,7 +215,13 @@ class StockWatch(Follower):
         if self._lane is None or time.monotonic() - self._swept_at < _SWEEP_EVERY_S:
             return
         before_ms = self._as_of_ms() - _SWEEP_UNTOUCHED_MS
-        items = live_inputs.drifting(self._client, before_ms=before_ms, at_most=_SWEEP_ITEMS)
+        items, self._swept_to = live_inputs.drifting(
+            self._client,
+            after=self._swept_to,
+            shelves=_SWEEP_SHELVES,
+            before_ms=before_ms,
+            at_most=_SWEEP_ITEMS,
+        )
         self._refresh(items, dimensions)
         self._swept_at = time.monotonic()
 

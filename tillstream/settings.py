@@ -123,8 +123,8 @@ class StreamSettings(_Frozen):
     sink: Literal["driver", "executors"] = Field(
         default="driver", description="Who writes batches: one process, or each executor its part"
     )
-    outputs: tuple[Literal["anomalies", "risk", "alerts", "lake"], ...] = Field(
-        default=("anomalies", "risk", "alerts", "lake"),
+    outputs: tuple[Literal["anomalies", "risk", "alerts", "counts", "lake"], ...] = Field(
+        default=("anomalies", "risk", "alerts", "counts", "lake"),
         description="Besides facts and windows; fewer only to measure",
     )
     max_future_s: int = Field(default=300, ge=0)

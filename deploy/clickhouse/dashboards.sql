@@ -23,6 +23,7 @@ GRANT SELECT ON tillstream.bi_sales_by_product TO tillstream_store_role;
 GRANT SELECT ON tillstream.bi_sales_by_hour TO tillstream_store_role;
 GRANT SELECT ON tillstream.bi_velocity TO tillstream_store_role;
 GRANT SELECT ON tillstream.bi_stock TO tillstream_store_role;
+GRANT SELECT ON tillstream.bi_availability TO tillstream_store_role;
 GRANT SELECT ON tillstream.bi_risk TO tillstream_store_role;
 GRANT SELECT ON tillstream.bi_alerts TO tillstream_store_role;
 GRANT SELECT ON tillstream.bi_stock_movements TO tillstream_store_role;
@@ -50,6 +51,7 @@ GRANT SELECT ON tillstream.fact_inventory TO tillstream_store_role;
 GRANT SELECT ON tillstream.price_changes TO tillstream_store_role;
 GRANT SELECT ON tillstream.velocity_5m_sums TO tillstream_store_role;
 GRANT SELECT ON tillstream.current_stock_states TO tillstream_store_role;
+GRANT SELECT ON tillstream.shelf_counts TO tillstream_store_role;
 GRANT SELECT ON tillstream.stockout_risk TO tillstream_store_role;
 GRANT SELECT ON tillstream.stockout_risk_history TO tillstream_store_role;
 GRANT SELECT ON tillstream.restock_alert_history TO tillstream_store_role;
@@ -79,6 +81,9 @@ CREATE ROW POLICY IF NOT EXISTS own_stores ON tillstream.velocity_5m_sums
     USING store_id IN (SELECT store_id FROM tillstream.bi_access WHERE user_name = currentUser())
     TO tillstream_store_role;
 CREATE ROW POLICY IF NOT EXISTS own_stores ON tillstream.current_stock_states
+    USING store_id IN (SELECT store_id FROM tillstream.bi_access WHERE user_name = currentUser())
+    TO tillstream_store_role;
+CREATE ROW POLICY IF NOT EXISTS own_stores ON tillstream.shelf_counts
     USING store_id IN (SELECT store_id FROM tillstream.bi_access WHERE user_name = currentUser())
     TO tillstream_store_role;
 CREATE ROW POLICY IF NOT EXISTS own_stores ON tillstream.stockout_risk

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from clickhouse.client import Client
+from clickhouse.live_inputs import drifting
 from streaming import watch
 from streaming.anomalies import AnomalyMarks
+from streaming.shelf_counts import ShelfCounts
 from streaming.sinks import WarehouseSink
 from streaming.watch import StockWatch
 from tests.builders import AT, TOPIC_IDS, decoded, moved, sold
 from tests.fixtures.warehouse import WarehouseProcess, own_client
+from tests.integration.test_warehouse_http import eventually
 from tillstream.clock import FakeClock
 from tillstream.settings import RiskSettings
 
@@ -211,6 +214,57 @@ def test_shelves_that_only_time_has_changed_are_scored_again(
     columns = "product_id, dateDiff('hour', fromUnixTimestamp64Milli({}, 'UTC'), as_of)"
     found = stored(client, "stockout_risk FINAL", columns.format(round(AT.timestamp() * 1000)))
     assert found == [("other", 6), ("safe", 0), ("untouched", 6)]
+
+
+def test_a_chain_is_swept_store_after_store(client: Client) -> None:
+    for store, products in (("A", 3), ("B", 2), ("C", 4)):
+        for product in range(products):
+            client.command(
+                "INSERT INTO stockout_risk_history (store_id, product_id, risk, on_hand, as_of)"
+                f" VALUES ('{store}', 'p{product}', {0.5 if product else 0.001}, 1,"
+                f" '{AT - DAY:%Y-%m-%d %H:%M:%S}')"
+            )
+
+    def swept(after: str, *, shelves: int, at_most: int = 10) -> tuple[list[str], str]:
+        before_ms = round(AT.timestamp() * 1000)
+        found, last = drifting(
+            client, after=after, shelves=shelves, before_ms=before_ms, at_most=at_most
+        )
+        return [f"{row['store_id']}/{row['product_id']}" for row in found.to_pylist()], last
+
+    assert swept("", shelves=4) == (["A/p1", "A/p2", "B/p1"], "B")
+    assert swept("B", shelves=4) == (["C/p1", "C/p2", "C/p3"], "C")
+    assert swept("C", shelves=4) == (["A/p1", "A/p2", "B/p1"], "B")
+    assert swept("", shelves=1, at_most=1) == (["A/p1"], "A")
+    assert swept("", shelves=100)[1] == "C"
+
+
+def test_shelves_with_stock_are_counted_for_all(client: Client) -> None:
+    counts = ShelfCounts(client, every_s=0.05)
+    columns = "store_id, shelves, with_stock"
+    with closing(WarehouseSink(client, followers=(counts,))) as sink:
+        sink.open()
+        write(sink, *(moved(n, product_id=f"p{n}", quantity_on_hand=n) for n in range(4)))
+        ((store, shelves, with_stock),) = asked = stored(client, "bi_availability", columns)
+        assert (shelves, with_stock) == (4, 3)
+        eventually(lambda: stored(client, "shelf_counts FINAL", columns) == asked)
+        # What nobody has counted since is not looked at: that is the point of it.
+        client.command("INSERT INTO current_stock_states SELECT 1, 'other', 'p', 1")
+        assert stored(client, "bi_availability", columns) == asked
+        counts._closing.set()
+        counts._thread.join()
+        write(sink, moved(9, product_id="p3", quantity=-3, quantity_on_hand=0))
+        counts._count()
+    assert stored(client, "bi_availability", columns) == [(store, 4, 2), ("other", 1, 1)]
+
+
+def test_counts_of_a_stream_that_has_stopped_give_way(client: Client) -> None:
+    client.command(
+        "INSERT INTO shelf_counts SELECT 'gone', 9, 9, now64(3), now64(3) - INTERVAL 6 MINUTE"
+    )
+    assert stored(client, "bi_availability", "store_id") == []
+    client.command("INSERT INTO current_stock_states SELECT 1, 'here', 'p', 1")
+    assert stored(client, "bi_availability", "store_id") == [("here",)]
 
 
 def test_scores_from_memory_are_those_from_the_warehouse(client: Client) -> None:

@@ -44,9 +44,9 @@ EXECUTIVE = Dashboard(
         Panel(
             "Shelves with stock",
             "stat",
-            "SELECT countIf(on_hand > 0) / count() AS availability FROM bi_stock"
+            "SELECT sum(with_stock) / sum(shelves) AS availability FROM bi_availability"
             f" WHERE {IN_REGION}",
-            "Share of shelves with stock by their books, now.",
+            "Share of shelves with stock by their books, as of the last minute.",
             unit="share",
             steps=((0.0, "bad"), (0.9, "warn"), (0.95, "good")),
             width=4,
@@ -128,11 +128,11 @@ EXECUTIVE = Dashboard(
         Panel(
             "Shelves empty by region",
             "table",
-            "SELECT region, countIf(on_hand <= 0) AS empty, count() AS shelves,"
-            " empty / shelves AS share FROM bi_stock AS s"
+            "SELECT region, sum(s.shelves - s.with_stock) AS empty, sum(s.shelves) AS shelves,"
+            " empty / shelves AS share FROM bi_availability AS s"
             " INNER JOIN bi_stores AS d ON d.store_id = s.store_id"
             f" WHERE {in_region('s.store_id')} GROUP BY region ORDER BY share DESC",
-            "By their books, now.",
+            "By their books, as of the last minute.",
             units={"share": "share", "region": "text"},
         ),
     ),

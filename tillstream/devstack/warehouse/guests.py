@@ -39,8 +39,8 @@ _OWN_STORES = (
 _DATES = "date BETWEEN {from:Date} AND {to:Date}"
 _WHOLE = ("bi_freshness", "bi_dates", "bi_products", "bi_suppliers")
 _OF_STORES = (
-    *("bi_stores", "bi_stock", "bi_risk", "bi_alerts", "bi_orders", "bi_stockouts"),
-    *("bi_price_changes", "bi_anomalies"),
+    *("bi_stores", "bi_stock", "bi_availability", "bi_risk", "bi_alerts", "bi_orders"),
+    *("bi_stockouts", "bi_price_changes", "bi_anomalies"),
 )
 _OF_STORES_AND_DAYS = (
     *("bi_sales", "bi_sales_by_store", "bi_sales_by_product", "bi_sales_by_hour"),
