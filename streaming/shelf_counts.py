@@ -13,6 +13,8 @@ from tillstream.errors import ServiceError
 log = logging.getLogger("tillstream.stream")
 
 EVERY_S = 60.0
+# The first count of a start must not wait for a whole minute: until then everybody counts.
+_FIRST_SHARE = 0.25
 
 
 class ShelfCounts(Follower):
@@ -38,8 +40,10 @@ class ShelfCounts(Follower):
             self._count()
 
     def _run(self) -> None:
-        while not self._closing.wait(self._every_s):
+        wait_s = self._every_s * _FIRST_SHARE
+        while not self._closing.wait(wait_s):
             self._count()
+            wait_s = self._every_s
 
     def _count(self) -> None:
         if not self._is_due:

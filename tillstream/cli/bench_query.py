@@ -26,7 +26,7 @@ def query(
         int, typer.Option(help="Sales of the last 120 days to fill in first.", min=120)
     ] = 50_000_000,
     seconds: Annotated[float, typer.Option(help="How long they look.", min=5)] = 120,
-    warmup: Warmup = 30,
+    warmup: Warmup = 90,
     stream_rate: Annotated[
         float, typer.Option(help="Events a second that the stream takes meanwhile.", min=100)
     ] = 2_000,
