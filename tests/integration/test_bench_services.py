@@ -112,10 +112,12 @@ def test_a_generator_that_fails_says_why(tmp_path: Path) -> None:
 
 def test_every_panel_is_answered_from_the_past_that_was_made(database: WarehouseSettings) -> None:
     fill_dimensions(database)
-    fill_history(database, 90_000, shelves=5_000)
+    fill_history(database, 1_000 * DAYS, shelves=5_000)
     reader = Reader(database)
     days = reader.rows("SELECT date_key, count() AS n FROM fact_sales GROUP BY date_key")
     assert Counter(int(day["n"]) for day in days) == {1_000: DAYS}
+    (known,) = reader.rows("SELECT uniqExact(event_key) AS n FROM event_index")
+    assert int(known["n"]) == 1_000 * DAYS
     (future,) = reader.rows("SELECT countIf(event_time > now()) AS n FROM fact_sales")
     assert int(future["n"]) == 0
     names = reader.rows(

@@ -357,6 +357,8 @@ def test_the_past_is_filled_day_by_day() -> None:
     assert all("numbers(100)" in one for one in sales)
     assert {one.split()[2] for one in made} == {
         "fact_sales",
+        "event_index",
+        "stream_commits",
         "velocity_5m_sums",
         "fact_inventory",
         "stockout_risk_history",

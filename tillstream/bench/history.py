@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import httpx
 
 from tillstream.bench.traffic import PRODUCTS, STORES
+from tillstream.contracts.topics import HISTORY_PREFIX, Topic
 from tillstream.errors import ServiceError
 from tillstream.settings import WarehouseSettings
 
@@ -14,6 +15,7 @@ _SHELVES = 2_000 * STORES
 _WINDOW_DAYS = 2
 _ALERTS = 25_000
 _TIMEOUT_S = 900.0
+_TOPIC_ID = f"{HISTORY_PREFIX}bench"
 
 # Hashes of the row's number stand in for chance, so the same day always has the same rows.
 _STORE = f"concat('S', leftPad(toString(cityHash64(n, 1) % {STORES}), 4, '0'))"
@@ -27,9 +29,19 @@ _SHELF = (
 
 
 def statements(rows: int, *, shelves: int = _SHELVES) -> Iterator[str]:
-    """One INSERT after another, about `rows` sales in all; the days are equally large."""
+    """One INSERT after another, about `rows` sales in all; the days are equally large. They are
+    committed, or a start would take them for what a killed stream left behind."""
     for day in range(DAYS):
         yield _sales(day, rows // DAYS)
+        yield (
+            "INSERT INTO event_index SELECT event_key, arrival, topic_id, partition, offset"
+            f" FROM fact_sales WHERE date_key = today() - {day}"
+        )
+    for query in ("live", "watch"):
+        yield (
+            "INSERT INTO stream_commits SELECT"
+            f" '{query}', '{Topic.SALES}', '{_TOPIC_ID}', 0, {max(rows, shelves)}, 0, now64(6)"
+        )
     yield (
         "INSERT INTO velocity_5m_sums SELECT store_id, product_id, window_start,"
         " sum(toInt64(quantity)), sum(toDecimal128(revenue, 4)), toInt64(count()) FROM fact_sales"
@@ -40,7 +52,7 @@ def statements(rows: int, *, shelves: int = _SHELVES) -> Iterator[str]:
         "INSERT INTO fact_inventory (inventory_id, date_key, quantity_on_hand, quantity_change,"
         " reason, sequence, store_id, product_id, event_time, arrival, schema_id, event_key,"
         " topic_id, partition, offset) SELECT toString(n), today() - 1, left, 0, 'count', 0, store,"
-        " product, now - toIntervalDay(1), now, 0, sipHash128(n, 'i'), 'history', 0, n"
+        f" product, now - toIntervalDay(1), now, 0, sipHash128(n, 'i'), '{_TOPIC_ID}', 0, n"
         f" FROM ({every_shelf})"
     )
     risk = (
@@ -75,7 +87,7 @@ def _sales(day: int, rows: int) -> str:
         " partition, offset) SELECT concat(ticket, ':1'), date, units, price * units,"
         " price * units * toDecimal64(0.7, 1), price * units * toDecimal64(0.3, 1), store, product,"
         " ticket, 1, price, NULL, NULL, hex(cityHash64(n, 4)), 'card',"
-        " toStartOfFiveMinutes(at), at, at, 0, sipHash128(n), 'history', 0, n"
+        f" toStartOfFiveMinutes(at), at, at, 0, sipHash128(n), '{_TOPIC_ID}', 0, n"
         f" FROM (SELECT number + {day * rows} AS n, {ago} AS date, {_STORE} AS store,"
         f" {_PRODUCT_NUMBER} AS p, concat('P', leftPad(toString(p), 5, '0')) AS product,"
         " lower(leftPad(hex(n), 32, '0')) AS ticket, toInt32(1 + cityHash64(n, 3) % 4) AS units,"
