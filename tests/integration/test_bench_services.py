@@ -14,6 +14,7 @@ from producers.topics import offset_ranges
 from tests.contracts_suite.events import sale
 from tests.fixtures.warehouse import WarehouseProcess, own_database
 from tillstream.bench.bulk import BulkSender
+from tillstream.bench.commits import CommitWatch
 from tillstream.bench.dimensions import fill_dimensions
 from tillstream.bench.generators import Generators
 from tillstream.bench.history import DAYS, fill_history
@@ -129,6 +130,18 @@ def test_every_panel_is_answered_from_the_past_that_was_made(database: Warehouse
         # A single store may have sold nothing in two hours, or have no alert.
         assert rows or panel.name in ("store: what sells now", "store: open alerts"), panel.name
     reader.close()
+
+
+def test_a_filled_past_is_no_progress_of_the_stream(database: WarehouseSettings) -> None:
+    fill_history(database, DAYS, shelves=10)
+    with closing(connect(database)) as client:
+        client.command(
+            "INSERT INTO stream_commits SELECT 'live', 'retail-sales-transactions', 'topic', 0, 7,"
+            " 0, now64(6)"
+        )
+    with CommitWatch(database) as commits:
+        assert commits.wait(7, stall_s=20).records == 7
+        assert commits.stored() == 7
 
 
 def test_a_probe_is_seen_in_all_four_tables(database: WarehouseSettings) -> None:

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from tillstream.bench.reading import Poller, Reader
+from tillstream.contracts.topics import HISTORY_PREFIX
 from tillstream.errors import ServiceError
 from tillstream.settings import WarehouseSettings
 
 LIVE, LAKE = "live", "lake"
 
+# Not of a past that was filled in: it was in no topic.
 _COMMITS = (
     "SELECT toString(query) AS query, toString(topic_id) AS topic_id, partition, next_offset,"
-    " toUnixTimestamp64Micro(committed_at) AS at_us FROM stream_commits ORDER BY at_us"
+    " toUnixTimestamp64Micro(committed_at) AS at_us FROM stream_commits"
+    f" WHERE NOT startsWith(topic_id, '{HISTORY_PREFIX}') ORDER BY at_us"
 )
 _LOOK_S = 0.2
 
