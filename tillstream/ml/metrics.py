@@ -112,12 +112,13 @@ def sums(case: Case, mean: Floats, variance: Floats) -> Sums:
     scaled = case.squared > 0
     rmsse = np.sqrt(by_series((y - m) ** 2) / rows / np.where(scaled, case.squared, 1.0))
     pinball = by_series(loss) / rows / np.where(scaled, case.absolute, 1.0)
-    mase = np.where(case.seasonal > 0, error / rows / np.where(scaled, case.seasonal, 1.0), 0.0)
+    seasonal = case.seasonal > 0
+    mase = np.where(seasonal, error / rows / np.where(seasonal, case.seasonal, 1.0), 0.0)
     weight = np.where(scaled, case.weight, 0.0)
     above = [error, by_series(np.abs(y - median)), by_series(m - y), mase]
     above += [weight * rmsse, weight * pinball]
     above += [by_series(values.astype(np.float64)) for values in (*covered, *inside)]
-    counted = (case.seasonal > 0).astype(np.float64)
+    counted = seasonal.astype(np.float64)
     below = [sold, sold, sold, counted, weight, weight, *[rows] * (2 * len(COVERAGES))]
     return Sums(np.stack(above, axis=1), np.stack(below, axis=1))
 
