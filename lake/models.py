@@ -31,9 +31,9 @@ class Registry:
 
     def versions(self) -> list[int]:
         """Ascending; a version whose saving was interrupted is none."""
-        pattern = re.compile(rf"{re.escape(self._folder)}v(\d+)/{re.escape(CARD)}")
-        found = (pattern.fullmatch(info.name) for info in self.lake.list(self._folder))
-        return sorted(int(match[1]) for match in found if match)
+        return sorted(
+            version for name, version in self._files() if name == self._card_name(version)
+        )
 
     def save(self, card: Mapping[str, Any], files: Mapping[str, bytes]) -> int:
         """A new version; returns its number. Interrupted, it leaves nothing that counts."""
@@ -41,7 +41,7 @@ class Registry:
         for name, content in files.items():
             self.lake.write_bytes(f"{self._folder}v{version}/{name}", content)
         written = json.dumps({**card, "version": version}, indent=2, default=str)
-        self.lake.write_bytes(f"{self._folder}v{version}/{CARD}", written.encode())
+        self.lake.write_bytes(self._card_name(version), written.encode())
         return version
 
     def card(self, version: int) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Registry:
             self._serve(still)
         gone = [version for version in known if version not in kept]
         for version in gone:
-            self.lake.delete(f"{self._folder}v{version}/{CARD}")
+            self.lake.delete(self._card_name(version))
         for name, version in self._files():
             if version not in kept and version < max(known, default=0):
                 self.lake.delete(name)
@@ -101,6 +101,9 @@ class Registry:
         pattern = re.compile(rf"{re.escape(self._folder)}v(\d+)/.+")
         found = (pattern.fullmatch(info.name) for info in self.lake.list(self._folder))
         return [(match[0], int(match[1])) for match in found if match]
+
+    def _card_name(self, version: int) -> str:
+        return f"{self._folder}v{version}/{CARD}"
 
     @property
     def _folder(self) -> str:

@@ -155,11 +155,9 @@ def _run(settings: Settings, state: StateFile, *, jars: Sequence[Path]) -> None:
             background=True,
             on_scored=on_scored,
         )
-        followers: dict[str, Follower] = {
-            "anomalies": AnomalyMarks(client),
-            "risk": watch,
-            "counts": ShelfCounts(client),
-        }
+        followers: dict[str, Follower] = {"anomalies": AnomalyMarks(client), "risk": watch}
+        if "counts" in stream.outputs:  # it begins a thread of its own
+            followers["counts"] = ShelfCounts(client)
         sink = WarehouseSink(
             client,
             deduplicate=stream.deduplicate,

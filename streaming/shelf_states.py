@@ -40,6 +40,7 @@ BYTES_A_SHELF = _STATE.itemsize + np.dtype(np.uint64).itemsize
 # Shelves are parted by the first bits of their keys, which are hashes.
 _PART_BITS = 4
 _PARTS = 1 << _PART_BITS
+_FIRST_KEYS = np.arange(_PARTS, dtype=np.uint64) << np.uint64(64 - _PART_BITS)
 # Each run of a part is so many times as long as the next one. Each part has a ratio of its own, or
 # all of them would merge their longest runs in the same round.
 _RATIOS = tuple(8 + number / 2 for number in range(_PARTS))
@@ -230,8 +231,7 @@ def _places(held: Keys, keys: Keys) -> tuple[Bools, Ints]:
 
 def _parted(ascending: Keys) -> list[slice]:
     """Where each part is in the keys."""
-    firsts = np.arange(_PARTS, dtype=np.uint64) << np.uint64(64 - _PART_BITS)
-    edges = [*np.searchsorted(ascending, firsts).tolist(), len(ascending)]
+    edges = [*np.searchsorted(ascending, _FIRST_KEYS).tolist(), len(ascending)]
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 

@@ -251,10 +251,7 @@ def test_shelves_with_stock_are_counted_for_all(client: Client) -> None:
         # What nobody has counted since is not looked at: that is the point of it.
         client.command("INSERT INTO current_stock_states SELECT 1, 'other', 'p', 1")
         assert stored(client, "bi_availability", columns) == asked
-        counts._closing.set()
-        counts._thread.join()
         write(sink, moved(9, product_id="p3", quantity=-3, quantity_on_hand=0))
-        counts._count()
     assert stored(client, "bi_availability", columns) == [(store, 4, 2), ("other", 1, 1)]
 
 

@@ -15,6 +15,7 @@ from tillstream.bench.machine import load_average
 from tillstream.bench.panels import Panel
 from tillstream.bench.pipeline import Wiring
 from tillstream.bench.probes import Percentiles, percentiles
+from tillstream.bench.reading import http_options
 from tillstream.bench.traffic import STORES
 from tillstream.bench.usage import Usage
 from tillstream.bench.week import Phase
@@ -109,12 +110,8 @@ async def look_alone(
 
 def _http(warehouse: WarehouseSettings, options: Mapping[str, str]) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        base_url=f"http://{warehouse.host}:{warehouse.port}",
-        auth=(warehouse.user, warehouse.password.get_secret_value()),
-        params={"database": warehouse.database, "default_format": "JSON", **options},
-        timeout=_TIMEOUT_S,
+        **http_options(warehouse, timeout_s=_TIMEOUT_S, default_format="JSON", **options),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-        trust_env=False,
     )
 
 

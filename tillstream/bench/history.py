@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 
+from tillstream.bench.reading import http_options
 from tillstream.bench.traffic import PRODUCTS, STORES
 from tillstream.contracts.topics import HISTORY_PREFIX, Topic
 from tillstream.errors import ServiceError
@@ -106,14 +107,7 @@ def fill_history(
 ) -> None:
     """Run them all, telling the share that is done. Raises ServiceError."""
     todo = list(statements(rows, shelves=shelves))
-    auth = (warehouse.user, warehouse.password.get_secret_value())
-    with httpx.Client(
-        base_url=f"http://{warehouse.host}:{warehouse.port}",
-        auth=auth,
-        params={"database": warehouse.database},
-        timeout=_TIMEOUT_S,
-        trust_env=False,
-    ) as http:
+    with httpx.Client(**http_options(warehouse, timeout_s=_TIMEOUT_S)) as http:
         for number, statement in enumerate(todo):
             on_progress(number / len(todo))
             answer = http.post("/", content=statement)

@@ -14,7 +14,7 @@ from rich.table import Table
 from tillstream.audit.findings import Audit, PartitionRow
 from tillstream.audit.verify import Parts, wait_until_caught_up
 from tillstream.audit.verify import verify as run_audit
-from tillstream.cli.output import console, emit_json
+from tillstream.cli.output import console, emit_json, mark
 from tillstream.contracts.topics import HISTORY_PREFIX
 from tillstream.errors import ConfigError
 from tillstream.settings import Settings
@@ -149,9 +149,10 @@ def show_audit(audit: Audit) -> None:
         table.add_row(*_partition_cells(row))
     console.print(table)
     for check in audit.checks:
-        mark = "[green]✓[/]" if check.clean else "[bold red]✗[/]"
         verdict = "agree" if check.clean else f"[bold red]{check.disagreeing:,} disagree[/]"
-        console.print(f"{mark} {check.name:<11}{check.compared:>12,} compared, {verdict}")
+        console.print(
+            f"{mark(check.clean)} {check.name:<11}{check.compared:>12,} compared, {verdict}"
+        )
         for finding in check.findings:
             console.print(f"    [red]{finding.kind}[/]: {finding.detail}", soft_wrap=True)
         for note in check.notes:
@@ -172,4 +173,4 @@ def _partition_cells(row: PartitionRow) -> list[str]:
         name += "" if written else f" [dim]{row.topic_id[:8]}[/]"
     cells = [name, kafka, str(row.cut), f"{row.facts:,}", f"{row.duplicates:,}"]
     cells += [f"{row.quarantine:,}", str(row.missing), str(row.doubled), f"{row.lake_records:,}"]
-    return [*cells, "[green]✓[/]" if row.clean else "[bold red]✗[/]"]
+    return [*cells, mark(row.clean)]

@@ -16,7 +16,7 @@ from rich.live import Live
 from tillstream.cli.audit import open_parts, show_audit
 from tillstream.cli.demo_night import nights_match
 from tillstream.cli.demo_view import DemoView, Snapshot
-from tillstream.cli.output import console
+from tillstream.cli.output import console, mark
 from tillstream.cli.replay import load_replay_dimensions, plan_replay, publish_replay
 from tillstream.cli.stack_view import StepView
 from tillstream.cli.warehouse import provision_services
@@ -214,9 +214,8 @@ def _matches_the_data_set(client: "Client", plan: "ReplayPlan") -> bool:
         | (both["revenue"] != both["revenue_stored"])
         | (both["lines"] != both["lines_stored"])
     ]
-    mark = "[green]✓[/]" if differ.empty else "[bold red]✗[/]"
     console.print(
-        f"{mark} data set   {len(expected):>12,} windows computed from it by pandas: "
+        f"{mark(differ.empty)} data set   {len(expected):>12,} windows computed from it by pandas: "
         f"{int(expected['units'].sum()):,} units, {expected['revenue'].sum():,} revenue, "
         f"{int(expected['lines'].sum()):,} lines; {len(differ)} differ"
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from tillstream.cli.output import console
+from tillstream.cli.output import console, mark
 from tillstream.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,9 +63,8 @@ def _forecasts_made(settings: Settings, client: "Client", plan: "ReplayPlan") ->
         parameters={"horizon": HORIZON_DAYS, "last": str(last)},
     ).to_pylist()[0]
     made = shelves > 0 and stored["whole"] == stored["shelves"] == shelves
-    mark = "[green]✓[/]" if made else "[bold red]✗[/]"
     console.print(
-        f"{mark} forecasts  {shelves:>12,} shelves have the next {HORIZON_DAYS} days by "
+        f"{mark(made)} forecasts  {shelves:>12,} shelves have the next {HORIZON_DAYS} days by "
         f"demand-forecast v{model.version} (pinball loss {model.pinball:.3f}): "
         f"{stored['units']:,.0f} units in all",
         soft_wrap=True,
@@ -95,10 +94,9 @@ def rollups_match(client: "Client", start: date, days: int) -> bool:
     for name in ("units", "revenue", "lines"):
         differ |= both[name] != both[f"{name}_stored"]
     wrong = int(differ.sum())
-    mark = "[bold red]✗[/]" if wrong else "[green]✓[/]"
     console.print(
-        f"{mark} rollups    {len(expected):>12,} items of stores and days computed by pandas: "
-        f"{int(expected['units'].sum()):,} units, {expected['revenue'].sum():,} revenue; "
+        f"{mark(not wrong)} rollups    {len(expected):>12,} items of stores and days computed by "
+        f"pandas: {int(expected['units'].sum()):,} units, {expected['revenue'].sum():,} revenue; "
         f"{wrong} differ",
         soft_wrap=True,
     )

@@ -25,6 +25,11 @@ def emit_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
+def mark(is_right: bool) -> str:
+    """What stands before a check that was made."""
+    return "[green]✓[/]" if is_right else "[bold red]✗[/]"
+
+
 def minute(time_ms: int) -> str:
     """A moment (milliseconds since 1970) as its UTC minute."""
     return datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M")

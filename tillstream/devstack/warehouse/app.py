@@ -181,12 +181,12 @@ class Interface:
         beginning = await self._beginning(request, query)
         if beginning.complete or request.method == "HEAD":
             body = b"".join(beginning.chunks)
-            if beginning.complete:
-                query.close()
-            else:
+            if not beginning.complete:
                 await query.give_up()
-            if beginning.complete and beginning.reply is not None:
-                self._cache.keep(parsed, body, beginning.reply)
+            else:
+                query.close()
+                if beginning.reply is not None:
+                    self._cache.keep(parsed, body, beginning.reply)
             return await _whole(request, parsed, encoder, body, beginning.reply)
         tag = new_exception_tag()
         headers = answer_headers(

@@ -57,7 +57,7 @@ class AnswerCache:
         under_way = None if key is None else self._under_way.get(key)
         if under_way is not None:
             await under_way.wait()
-        kept = self.find(request)
+        kept = self._find(key)
         if kept is not None or key is None or key in self._under_way:
             yield kept
             return
@@ -70,16 +70,16 @@ class AnswerCache:
 
     def find(self, request: QueryRequest) -> Kept | None:
         """The answer to the same question, if its caller takes one and there is one."""
-        key = _key(request)
-        kept = None if key is None else self._kept.get(key)
-        return kept if kept is not None and self._clock() < kept.until_s else None
+        return self._find(_key(request))
 
     def keep(self, request: QueryRequest, body: bytes, reply: Reply) -> None:
         """Remember an answer that its caller wants remembered, and that took long enough. Raises
         QueryError for settings that are no numbers."""
         key = _key(request)
+        if key is None:
+            return
         least_ms = _number(request.settings, "query_cache_min_query_duration", 0)
-        if key is None or reply.elapsed_ns < least_ms * 1_000_000:
+        if reply.elapsed_ns < least_ms * 1_000_000:
             return
         now_s = self._clock()
         until_s = now_s + _number(request.settings, "query_cache_ttl", 60)
@@ -93,6 +93,10 @@ class AnswerCache:
 
     def age_s(self, kept: Kept) -> int:
         return int(self._clock() - kept.at_s)
+
+    def _find(self, key: _Key | None) -> Kept | None:
+        kept = None if key is None else self._kept.get(key)
+        return kept if kept is not None and self._clock() < kept.until_s else None
 
     def _drop(self, key: _Key) -> None:
         gone = self._kept.pop(key, None)
