@@ -15,6 +15,8 @@ from tillstream.errors import ConfigError, IntegrityError
 
 CARD: Final = "card.json"
 DEMAND_FORECAST: Final = "demand-forecast"
+SLOW_MOVERS: Final = "slow-movers"
+MODELS: Final = (DEMAND_FORECAST, SLOW_MOVERS)
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
 
 

@@ -1,7 +1,9 @@
 """Daily sales from the warehouse, as the forecasts need them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +22,18 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
+# At once in memory: 120 days of them are about 3 GiB.
+MOST_SHELVES: Final = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoreGroup:
+    """Stores that are looked at together, and how many shelves they have, roughly."""
+
+    stores: tuple[str, ...]
+    shelves: int
+
+
 @dataclass(frozen=True, slots=True)
 class Sales:
     """`items` (store_id, product_id) has the rows of the panel, in order of both."""
@@ -29,16 +43,23 @@ class Sales:
     revenue: Floats
 
 
-def read(client: Client, *, last_day: date, days: int) -> Sales:
+def read(
+    client: Client, *, last_day: date, days: int, stores: Sequence[str] | None = None
+) -> Sales:
     """The `days` up to and with `last_day`, by the stores' own dates; fewer when there are fewer.
+    Of all stores, where none are named.
 
     Nothing of a later day is read, but for plans that were announced before: promotions. Raises
     ConfigError when nothing was sold.
     """
-    span = {"first": str(last_day - timedelta(days=days - 1)), "last": str(last_day)}
+    span = {
+        "first": str(last_day - timedelta(days=days - 1)),
+        "last": str(last_day),
+        "stores": list(stores or ()),
+    }
 
     def rows(sql: str) -> pa.Table:
-        return queries.select(client, sql, parameters=span)
+        return queries.select(client, sql.replace("{in_stores}", _IN_STORES), parameters=span)
 
     items, sold = rows(_ITEMS), rows(_SOLD)
     if not sold.num_rows:
@@ -67,15 +88,24 @@ def read(client: Client, *, last_day: date, days: int) -> Sales:
     return Sales(items, panel, revenue)
 
 
-def shelves(client: Client) -> int:
-    """How many there are, roughly."""
+def store_groups(client: Client) -> list[StoreGroup]:
+    """All stores, in groups of at most MOST_SHELVES, or of one larger store; one group where nobody
+    has reported yet. The order has nothing to do with names, so each group is a fair sample of the
+    chain."""
     found = queries.select(
         client,
-        "SELECT uniq(store_id, product_id) AS n FROM"
+        "SELECT store_id, uniq(product_id) AS shelves FROM"
         " (SELECT store_id, product_id FROM fact_inventory UNION ALL"
-        " SELECT store_id, product_id FROM fact_sales)",
+        " SELECT store_id, product_id FROM fact_sales)"
+        " GROUP BY store_id ORDER BY sipHash64(store_id), store_id",
     )
-    return int(found["n"][0].as_py())
+    groups = [StoreGroup((), 0)]
+    for row in found.to_pylist():
+        last = groups[-1]
+        if last.stores and last.shelves + row["shelves"] > MOST_SHELVES:
+            groups.append(last := StoreGroup((), 0))
+        groups[-1] = StoreGroup((*last.stores, row["store_id"]), last.shelves + row["shelves"])
+    return groups
 
 
 def _in_stock(items: pa.Table, turns: pa.Table, *, first: int, days: int) -> Floats:
@@ -125,6 +155,7 @@ def _plans(items: pa.Table, prices: pa.Table, *, first: int, days: int) -> tuple
     return promotion, np.maximum(price, 0.05)
 
 
+_IN_STORES = "(empty({stores:Array(String)}) OR has({stores:Array(String)}, store_id))"
 # A shelf is listed from its first report or sale on; its stores' clock says which day that is.
 _ITEMS = """
 SELECT i.store_id AS store_id, i.product_id AS product_id, i.listed AS listed,
@@ -135,10 +166,10 @@ FROM
     FROM
     (
         SELECT store_id, product_id, min(date_key) AS first FROM fact_inventory
-        WHERE date_key <= {last:Date} GROUP BY store_id, product_id
+        WHERE date_key <= {last:Date} AND {in_stores} GROUP BY store_id, product_id
         UNION ALL
         SELECT store_id, product_id, min(date_key) AS first FROM fact_sales
-        WHERE date_key <= {last:Date} GROUP BY store_id, product_id
+        WHERE date_key <= {last:Date} AND {in_stores} GROUP BY store_id, product_id
     )
     GROUP BY store_id, product_id
 ) AS i
@@ -148,12 +179,12 @@ ORDER BY store_id, product_id"""
 _SOLD = """
 SELECT store_id, product_id, toInt64(toUInt32(date_key)) AS day,
        toFloat32(sum(quantity)) AS units, toFloat32(sum(revenue)) AS revenue
-FROM fact_sales WHERE date_key >= {first:Date} AND date_key <= {last:Date}
+FROM fact_sales WHERE date_key >= {first:Date} AND date_key <= {last:Date} AND {in_stores}
 GROUP BY store_id, product_id, date_key"""
 _TURNS = """
 SELECT store_id, product_id, toUnixTimestamp64Milli(event_time) AS at_ms, is_empty
 FROM shelf_turns FINAL
-WHERE event_time < toDateTime({last:Date} + 1, 'UTC')
+WHERE event_time < toDateTime({last:Date} + 1, 'UTC') AND {in_stores}
 ORDER BY store_id, product_id, event_time, sequence"""
 # A promotion is a price that goes back up by itself. What was announced later is not known yet.
 _PRICES = """
@@ -163,4 +194,4 @@ SELECT store_id, product_id, toFloat64(new_price) / toFloat64(old_price) AS rati
 FROM price_changes
 WHERE effective_to IS NOT NULL AND new_price < old_price AND old_price > 0
   AND effective_to > toDateTime({first:Date}, 'UTC')
-  AND date_key <= {last:Date}"""
+  AND date_key <= {last:Date} AND {in_stores}"""

@@ -1,7 +1,7 @@
-"""Forecasts, their features and their metrics in ClickHouse."""
+"""Forecasts and their features in ClickHouse."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Final
 
@@ -11,7 +11,6 @@ import pyarrow as pa
 from clickhouse import queries
 from clickhouse.client import Client
 from clickhouse.writer import insert
-from lake.models import DEMAND_FORECAST
 from tillstream.ml import spread
 from tillstream.ml.demand_model import Forecast
 from tillstream.ml.features import HORIZON_DAYS, NAMES, Rows
@@ -68,37 +67,6 @@ def save_forecasts(
         some = items.slice(part.start, part.stop - part.start)
         rows = _forecast_columns(found.week_mean[part], found.week_variance[part], version)
         insert(client, "forecast_weeks", pa.table(_keys(some, day) | rows))
-
-
-def save_metrics(
-    client: Client, version: int, day: date, kind: str, values: Mapping[str, float]
-) -> None:
-    n = len(values)
-    if not n:
-        return
-    table = pa.table(
-        {
-            "model": pa.array([DEMAND_FORECAST] * n),
-            "version": pa.array([version] * n, pa.uint32()),
-            "as_of": pa.array([day] * n, pa.date32()),
-            "kind": pa.array([kind] * n),
-            "metric": pa.array(list(values)),
-            "value": pa.array([float(value) for value in values.values()], pa.float64()),
-            "measured_at": _now(n),
-        }
-    )
-    insert(client, "model_metrics", table)
-
-
-def has_metrics(client: Client, version: int, day: date) -> bool:
-    """Whether the backtest of a version that was trained on the days up to `day` is there."""
-    found = queries.select(
-        client,
-        "SELECT count() AS n FROM model_metrics WHERE model = {model:String}"
-        " AND version = {version:UInt32} AND as_of = {day:Date} AND kind = 'backtest'",
-        parameters={"model": DEMAND_FORECAST, "version": version, "day": str(day)},
-    )
-    return bool(found["n"][0].as_py())
 
 
 def outcome(client: Client, day: date) -> dict[str, float]:

@@ -48,6 +48,7 @@ WRITTEN: Mapping[str, tuple[str, ...]] = {
     "forecast_features": ("fact_sales", "shelf_turns", "price_changes", "dim_product"),
     "forecasts": ("forecast_features",),
     "forecast_weeks": ("forecasts",),
+    "slow_mover_scores": ("forecast_features",),
     "model_metrics": ("forecasts", "fact_sales"),
     "night_loads": ("fact_sales", "fact_inventory"),
     "night_cuts": ("stream_commits",),

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from lake.client import connect
 from lake.compaction import Compaction, compact
 from lake.coverage import OffsetRange, coverage
-from lake.models import DEMAND_FORECAST, Registry
+from lake.models import MODELS, Registry
 from lake.retention import expire
 from orchestration.lock import only_night
 from tillstream.errors import IntegrityError
@@ -49,12 +49,15 @@ def expire_lake(settings: Settings, day: date) -> int:
         return expire(lake, before=day - timedelta(days=days))
 
 
-def expire_models(settings: Settings, day: date) -> list[int]:
-    """Delete versions of the demand forecast that are older than the newest
-    TILLSTREAM_LAKE__MODELS_KEPT and were not in service of late; returns them."""
-    registry = Registry(connect(settings.lake, url=settings.lake_url), DEMAND_FORECAST)
+def expire_models(settings: Settings, day: date) -> dict[str, list[int]]:
+    """Delete versions of each model that are older than the newest TILLSTREAM_LAKE__MODELS_KEPT and
+    were not in service of late; returns them by model, empty when there were none."""
+    lake = connect(settings.lake, url=settings.lake_url)
     with only_night(settings.home, "lake", doing=f"expiry of models, {day}"):
-        return registry.expire(keep=settings.lake.models_kept)
+        gone = {
+            name: Registry(lake, name).expire(keep=settings.lake.models_kept) for name in MODELS
+        }
+    return {name: versions for name, versions in gone.items() if versions}
 
 
 def _lost(first: int, last: int, ranges: tuple[OffsetRange, ...]) -> bool:

@@ -1,6 +1,7 @@
 """A demand model as files of the registry, and what its card says of it."""
 
 import hashlib
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
@@ -10,13 +11,14 @@ from typing import Any, Final
 import numpy as np
 
 from tillstream.ml.boosting import Recipe, Trees
+from tillstream.ml.calendar import date_of
 from tillstream.ml.demand_model import DemandModel
 from tillstream.ml.features import NAMES, History
 from tillstream.ml.panel import Panel
 from tillstream.ml.spread import Spread
 
 TREES_FILE: Final = "trees.ubj"
-_CARD_TEXT: Final = "README.md"
+CARD_TEXT: Final = "README.md"
 # What drift is watched by: how much is sold, how often, and what is planned.
 _WATCHED: Final = ("item_rate_30", "item_size", "days_since_sale", "promotion", "weekday_index")
 _BINS: Final = 10
@@ -25,7 +27,7 @@ _LEAST_SHARE: Final = 1e-4
 
 def packed(model: DemandModel, card: Mapping[str, Any]) -> dict[str, bytes]:
     """File name -> content. The spreads are part of the card."""
-    return {TREES_FILE: model.trees.saved(), _CARD_TEXT: told(card).encode()}
+    return {TREES_FILE: model.trees.saved(), CARD_TEXT: told(card).encode()}
 
 
 def unpacked(card: Mapping[str, Any], trees: bytes) -> DemandModel:
@@ -49,6 +51,40 @@ def fingerprint(panel: Panel, recipe: Recipe, day: date) -> str:
     for values in (panel.units, panel.in_stock, panel.promotion, panel.price, panel.category):
         found.update(np.ascontiguousarray(values).tobytes())
     return found.hexdigest()
+
+
+def made_with() -> dict[str, str]:
+    """What code and libraries a card names."""
+    return {
+        "code_version": metadata.version("tillstream"),
+        "python": platform.python_version(),
+        "xgboost": metadata.version("xgboost-cpu"),
+    }
+
+
+def data_told(panel: Panel, day: date) -> dict[str, Any]:
+    return {
+        "first_day": str(date_of(panel.first_day)),
+        "last_day": str(day),
+        "shelves": panel.items,
+        "units": round(float(panel.units.sum()), 1),
+        "share_of_days_in_stock": round(float(panel.in_stock.mean()), 4),
+    }
+
+
+def data_lines(card: Mapping[str, Any]) -> list[str]:
+    """Data and code, as lines of a card's text."""
+    data = card["data"]
+    return [
+        f"- Data: {data['first_day']} to {data['last_day']}, {data['shelves']:,} shelves,"
+        f" {data['units']:,} units.",
+        f"- Code: tillstream {card['code_version']}, xgboost {card['xgboost']}.",
+    ]
+
+
+def gains_line(card: Mapping[str, Any]) -> str:
+    most = list(card["gains"].items())[:6]
+    return "- Matters most: " + ", ".join(f"{name} {share:.0%}" for name, share in most)
 
 
 def reference(history: History) -> dict[str, Any]:
@@ -76,20 +112,17 @@ def drift(card: Mapping[str, Any], history: History) -> dict[str, float]:
 
 def told(card: Mapping[str, Any]) -> str:
     """The card for a person."""
-    data, backtest = card["data"], card["backtest"]
+    backtest = card["backtest"]
     lines = [
         f"# {card['model']}",
         "",
         "Units that each shelf sells on each of the next seven days, and how far that strays.",
         "Gradient-boosted trees over all shelves (Tweedie), a negative binomial around their mean.",
         "",
-        f"- Data: {data['first_day']} to {data['last_day']}, {data['shelves']:,} shelves,"
-        f" {data['units']:,} units.",
-        f"- Code: tillstream {card['code_version']}, xgboost {card['xgboost']}.",
+        *data_lines(card),
         f"- Judged on its last {backtest['weeks']} weeks, which the judged trees had not seen:",
         *(f"  - {name} {value:.4f}" for name, value in backtest["scores"].items()),
-        "- Matters most: "
-        + ", ".join(f"{name} {share:.0%}" for name, share in list(card["gains"].items())[:6]),
+        gains_line(card),
         "",
         "Not meant for: more than seven days ahead; shelves of a chain it was not trained on.",
         "Days on which a shelf was empty by its books are left out; books are wrong at times.",

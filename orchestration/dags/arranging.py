@@ -4,13 +4,13 @@ The work is in `orchestration`, without Airflow. A DAG only says what follows wh
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
-from airflow.sdk import DAG, Asset, get_current_context, task
+from airflow.sdk import DAG, Asset, chain, get_current_context, task
 from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.timetables.interval import CronDataIntervalTimetable
@@ -65,28 +65,43 @@ def night_dag(
     )
 
 
-def forecasting_dag(
+def models_dag(
     dag_id: str,
     description: str | None,
     schedule: Schedule,
     *,
-    step: str,
+    steps: Mapping[str, str],
     makes: Asset,
     hours: float = 2,
 ) -> DAG:
-    """A DAG of one task: the function `step` of `orchestration.forecasting`, which makes `makes`.
+    """A DAG of tasks one after another, by name: functions of `orchestration`, each written as
+    module.function; the last of them makes `makes`.
 
-    The function is found when the task runs: reading a DAG must not load the models' libraries.
+    A function is found when its task runs: reading a DAG must not load the models' libraries.
     """
 
-    def perform() -> None:
-        day, settings = day_and_settings()
-        with told():
-            getattr(import_module("orchestration.forecasting"), step)(settings, day)
-        made(makes, day)
+    def performing(step: str, *, is_last: bool) -> Callable[[], None]:
+        def perform() -> None:
+            day, settings = day_and_settings()
+            module, function = step.split(".")
+            with told():
+                found = getattr(import_module(f"orchestration.{module}"), function)(settings, day)
+            print(f"{step} of {day}: {found}")
+            if is_last:
+                made(makes, day)
+
+        return perform
 
     with night_dag(dag_id, description, schedule, hours=hours, tag="forecast") as dag:
-        task(task_id=step, outlets=[makes])(perform)()
+        last = list(steps)[-1]
+        chain(
+            *(
+                task(task_id=name, outlets=[makes] if name == last else [])(
+                    performing(step, is_last=name == last)
+                )()
+                for name, step in steps.items()
+            )
+        )
     return dag
 
 

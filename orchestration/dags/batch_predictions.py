@@ -1,9 +1,14 @@
-"""After each night's features: what each product will sell in each store, the next 7 days."""
+"""After each night's features: what each shelf will sell in the next 7 days, and whether at all
+in the next 28."""
 
 from airflow.sdk import DAG
 
-from orchestration.dags.arranging import FEATURES, FORECASTS, forecasting_dag
+from orchestration.dags.arranging import FEATURES, FORECASTS, models_dag
 
-dag: DAG = forecasting_dag(
-    "batch_predictions", __doc__, [FEATURES], step="predict", makes=FORECASTS
+dag: DAG = models_dag(
+    "batch_predictions",
+    __doc__,
+    [FEATURES],
+    steps={"predict": "forecasting.predict", "score_slow_movers": "slow_movers.score"},
+    makes=FORECASTS,
 )

@@ -2,8 +2,12 @@
 
 from airflow.sdk import DAG
 
-from orchestration.dags.arranging import FEATURES, ROLLUPS, forecasting_dag
+from orchestration.dags.arranging import FEATURES, ROLLUPS, models_dag
 
-dag: DAG = forecasting_dag(
-    "feature_engineering", __doc__, [ROLLUPS], step="build_features", makes=FEATURES
+dag: DAG = models_dag(
+    "feature_engineering",
+    __doc__,
+    [ROLLUPS],
+    steps={"build_features": "forecasting.build_features"},
+    makes=FEATURES,
 )

@@ -2,8 +2,13 @@
 
 from airflow.sdk import DAG
 
-from orchestration.dags.arranging import MODELS, every_night, forecasting_dag
+from orchestration.dags.arranging import MODELS, every_night, models_dag
 
-dag: DAG = forecasting_dag(
-    "model_training", __doc__, every_night("0 9 * * 1"), step="train", makes=MODELS, hours=4
+dag: DAG = models_dag(
+    "model_training",
+    __doc__,
+    every_night("0 9 * * 1"),
+    steps={"train": "forecasting.train", "train_slow_movers": "slow_movers.train"},
+    makes=MODELS,
+    hours=4,
 )

@@ -27,7 +27,10 @@ pytestmark = pytest.mark.e2e
 
 NIGHTLY = ("daily_etl_pipeline", "lake_maintenance", "governance")
 LEARNING = ("feature_engineering", "model_training", "batch_predictions")
-LEARNED = ("forecast_features", "model_metrics", "forecasts", "forecast_weeks")
+LEARNED = (
+    *("forecast_features", "model_metrics"),
+    *("forecasts", "forecast_weeks", "slow_mover_scores"),
+)
 
 
 @pytest.fixture(scope="module")

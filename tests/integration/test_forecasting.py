@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from clickhouse.client import Client, connect
 from clickhouse.queries import select
 from lake.client import connect as connect_lake
-from lake.models import DEMAND_FORECAST, Registry
-from orchestration import demand_panel, forecasting
+from lake.models import DEMAND_FORECAST, SLOW_MOVERS, Registry
+from orchestration import demand_panel, forecasting, slow_movers
 from tests.fixtures.past import write_past
 from tests.fixtures.warehouse import WarehouseProcess, environment_of, own_database
 from tillstream.cli.main import app
@@ -137,6 +137,26 @@ def test_forecasts_come_close_and_a_second_run_changes_nothing(
     assert (np.diff(quantiles, axis=1) >= 0).all()
 
 
+def test_a_large_chain_is_forecast_in_groups_of_stores(
+    past: Past, trained: forecasting.Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelves = forecasting.build_features(past.settings, WEEK_AGO)
+    forecasting.predict(past.settings, WEEK_AGO)
+    whole = rows(past, "forecast_weeks")
+    monkeypatch.setattr(demand_panel, "MOST_SHELVES", 2 * shelves // 3)
+    groups = demand_panel.store_groups(past.client)
+    assert [len(group.stores) for group in groups] == [2, 2]
+    assert forecasting.build_features(past.settings, WEEK_AGO) == shelves
+    assert forecasting.predict(past.settings, WEEK_AGO) == shelves
+    parted = rows(past, "forecast_weeks")
+    assert [(row["store_id"], row["product_id"]) for row in parted] == [
+        (row["store_id"], row["product_id"]) for row in whole
+    ]
+    means = [np.array([row["mean"] for row in found], dtype=float) for found in (whole, parted)]
+    # What the other group's stores sell is not known to it.
+    assert 0 < abs(means[0] - means[1]).mean() < 0.1 * means[0].mean()
+
+
 def test_how_forecasts_turned_out_is_told(past: Past, trained: forecasting.Trained) -> None:
     forecasting.predict(past.settings, WEEK_AGO)
     found = forecasting.watch_drift(past.settings, LAST)
@@ -234,7 +254,7 @@ def test_killed_in_training_the_next_one_ends_the_same(
 ) -> None:
     past.client.command("TRUNCATE TABLE model_metrics")
     settings = past.settings.model_copy(update={"home": tmp_path})
-    die(settings, WEEK_AGO, "train", before)
+    die(settings, WEEK_AGO, "forecasting.train", before)
     quick = Recipe(rounds=5, depth=3, threads=1)
     again = forecasting.train(settings, WEEK_AGO, recipe=quick)
     assert (again.version, again.promoted) == (1, True)
@@ -262,8 +282,11 @@ def test_who_was_rolled_back_is_not_promoted_by_the_same_training(
 @pytest.mark.parametrize(
     ("step", "before"),
     [
-        ("build_features", "INSERT INTO forecast_features"),  # they are in the lake alone
-        ("predict", "INSERT INTO forecast_weeks"),  # days are there, their sums are not
+        (
+            "forecasting.build_features",
+            "INSERT INTO forecast_features",
+        ),  # they are in the lake alone
+        ("forecasting.predict", "INSERT INTO forecast_weeks"),  # days are there, their sums are not
     ],
 )
 def test_killed_in_a_prediction_the_next_one_ends_the_same(
@@ -278,6 +301,85 @@ def test_killed_in_a_prediction_the_next_one_ends_the_same(
     forecasting.build_features(past.settings, WEEK_AGO)
     forecasting.predict(past.settings, WEEK_AGO)
     assert {name: rows(past, name) for name in TABLES} == whole
+
+
+SLOW_RECIPE = Recipe(rounds=5, depth=3, threads=1)
+
+
+def test_slow_movers_are_scored_by_the_rule_and_then_by_a_version(
+    past: Past, trained: forecasting.Trained, tmp_path: Path
+) -> None:
+    settings = past.settings.model_copy(update={"home": tmp_path})
+    registry = Registry(connect_lake(settings.lake, url=settings.lake_url), SLOW_MOVERS)
+    with pytest.raises(ConfigError, match=f"no features of {LAST}"):
+        slow_movers.score(settings, LAST)
+    shelves = forecasting.build_features(settings, LAST)
+    assert slow_movers.score(settings, LAST) == shelves
+    by_rule = scored(past)
+    assert {row["model_version"] for row in by_rule} == {0}
+    chances = np.array([row["unsold_28"] for row in by_rule])
+    assert ((chances > 0) & (chances < 1)).all()
+
+    found = slow_movers.train(settings, LAST, recipe=SLOW_RECIPE)
+    assert found is not None and found.is_new
+    assert found.promoted is (found.log_loss < found.log_loss_rule)
+    registry.promote(found.version)
+    slow_movers.score(settings, LAST)
+    by_version = scored(past)
+    assert {row["model_version"] for row in by_version} == {1}
+    assert [row["unsold_28"] for row in by_version] != [row["unsold_28"] for row in by_rule]
+    slow_movers.score(settings, LAST)
+    assert scored(past) == by_version
+    past.client.command("TRUNCATE TABLE slow_mover_scores")
+
+
+def test_slow_movers_are_trained_when_four_new_weeks_are_over(past: Past, tmp_path: Path) -> None:
+    settings = past.settings.model_copy(update={"home": tmp_path})
+    assert slow_movers.train(settings, LAST - timedelta(days=20), recipe=SLOW_RECIPE) is None
+    early = slow_movers.train(settings, LAST - timedelta(days=7), recipe=SLOW_RECIPE)
+    assert early is not None
+    assert slow_movers.train(settings, LAST, recipe=SLOW_RECIPE) is None
+    again = slow_movers.train(settings, LAST - timedelta(days=7), recipe=SLOW_RECIPE)
+    assert again == replace(early, is_new=False)
+
+
+@pytest.mark.parametrize("before", ["card.json", "INSERT INTO model_metrics"])
+def test_killed_in_training_slow_movers_the_next_one_ends_the_same(
+    past: Past, tmp_path: Path, before: str
+) -> None:
+    past.client.command("TRUNCATE TABLE model_metrics")
+    settings = past.settings.model_copy(update={"home": tmp_path})
+    die(settings, LAST, "slow_movers.train", before)
+    again = slow_movers.train(settings, LAST, recipe=SLOW_RECIPE)
+    assert again is not None
+    registry = Registry(connect_lake(settings.lake, url=settings.lake_url), SLOW_MOVERS)
+    assert registry.versions() == [again.version] == [1]
+    metrics = select(past.client, "SELECT value FROM model_metrics WHERE metric = 'log_loss'")
+    assert metrics["value"].to_pylist() == [again.log_loss]
+
+
+def test_slow_movers_are_listed_with_their_chance_and_cost(
+    past: Past, trained: forecasting.Trained
+) -> None:
+    for command in (("forecast", "predict"), ("slow-movers", "score")):
+        code, said = run(past, *command, "--day", str(LAST), "--json")
+        assert code == 0, said
+    code, said = run(past, "slow-movers", "list", "--limit", "5", "--json")
+    assert code == 0, said
+    found = json.loads(said)
+    assert 0 < len(found) <= 5
+    assert all(row["weeks_of_cover"] > 12 and 0 < row["unsold_28"] < 1 for row in found)
+    stakes = [row["tied_up"] * row["unsold_28"] for row in found]
+    assert stakes == sorted(stakes, reverse=True) and stakes[0] > 0
+    code, said = run(past, "slow-movers", "list", "--store", "nowhere")
+    assert "nothing lies" in said
+    code, said = run(past, "models", "list", "--model", "slow-movers")
+    assert "tillstream slow-movers train" in said
+    past.client.command("TRUNCATE TABLE slow_mover_scores")
+
+
+def scored(past: Past) -> list[dict[str, object]]:
+    return rows(past, "slow_mover_scores")
 
 
 TABLES = ("forecasts", "forecast_weeks", "forecast_features")

@@ -117,3 +117,16 @@ def test_sums_of_shelves_are_a_panel_too() -> None:
     assert stores.items == 2
     assert np.array_equal(stores.units[1], single.units[1::2].sum(axis=0))
     assert History(stores).before(ORIGIN).values.shape == (2, HORIZON_DAYS, len(NAMES))
+
+
+def test_parts_are_the_whole_in_pieces() -> None:
+    history = History(panel())
+    whole = history.before(ORIGIN)
+    parts = list(history.parts(ORIGIN, size=4))
+    assert len(parts) > 1
+    for name in ("values", "anchor", "size"):
+        assert np.array_equal(
+            np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name)
+        )
+    one = history.before(ORIGIN, days=1)
+    assert np.array_equal(one.values, whole.values[:, :1])

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich import box
@@ -14,10 +14,10 @@ from tillstream.clock import SystemClock
 from tillstream.errors import ConfigError
 from tillstream.settings import Settings
 
-_DAY = Annotated[
+DAY = Annotated[
     str | None, typer.Option(metavar="YYYY-MM-DD", help="The last complete day; yesterday.")
 ]
-_AS_JSON = Annotated[bool, typer.Option("--json", help="For scripts.")]
+AS_JSON = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,12 +33,12 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="forecast")
 
 
-def train(ctx: typer.Context, day: _DAY = None, as_json: _AS_JSON = False) -> None:
+def train(ctx: typer.Context, day: DAY = None, as_json: AS_JSON = False) -> None:
     """Train on every day up to this one. The new version goes into service when it beats the one
     that is there on weeks that neither has seen. The same day again makes no second version."""
     from orchestration import forecasting
 
-    found = forecasting.train(ctx.obj, _day(day))
+    found = forecasting.train(ctx.obj, last_day(day))
     if as_json:
         emit_json(asdict(found))
         return
@@ -51,11 +51,11 @@ def train(ctx: typer.Context, day: _DAY = None, as_json: _AS_JSON = False) -> No
     )
 
 
-def predict(ctx: typer.Context, day: _DAY = None, as_json: _AS_JSON = False) -> None:
+def predict(ctx: typer.Context, day: DAY = None, as_json: AS_JSON = False) -> None:
     """Forecast the seven days after this one for every shelf, and keep what they were made from."""
     from orchestration import forecasting
 
-    last = _day(day)
+    last = last_day(day)
     shelves = forecasting.build_features(ctx.obj, last)
     forecasting.predict(ctx.obj, last)
     if as_json:
@@ -64,12 +64,12 @@ def predict(ctx: typer.Context, day: _DAY = None, as_json: _AS_JSON = False) -> 
         console.print(f'{shelves:,} shelves; tillstream sql "SELECT * FROM latest_forecasts"')
 
 
-def drift(ctx: typer.Context, day: _DAY = None, as_json: _AS_JSON = False) -> None:
+def drift(ctx: typer.Context, day: DAY = None, as_json: AS_JSON = False) -> None:
     """How the forecasts of the week up to this day turned out, and how far its features lie from
     those trained on (psi: over 0.25 is another world)."""
     from orchestration import forecasting
 
-    found = forecasting.watch_drift(ctx.obj, _day(day))
+    found = forecasting.watch_drift(ctx.obj, last_day(day))
     if as_json:
         emit_json(found)
         return
@@ -77,7 +77,7 @@ def drift(ctx: typer.Context, day: _DAY = None, as_json: _AS_JSON = False) -> No
         console.print(f"{name.replace('_', ' '):<28}{value:.3f}")
 
 
-def _day(text: str | None) -> date:
+def last_day(text: str | None) -> date:
     """Yesterday, when none is given: the last day that is over everywhere."""
     if text is None:
         return datetime.fromtimestamp(SystemClock().now_ms() / 1000, tz=UTC).date() - timedelta(1)
@@ -114,14 +114,21 @@ def evaluate(
     of an hour on two cores, mostly ETS.
     """
     from tillstream.evaluation.forecast.backtest import Plan, backtest
+    from tillstream.evaluation.forecast.source import history_of
     from tillstream.ml.boosting import Recipe
+    from tillstream.ml.features import HORIZON_DAYS
 
-    settings: Settings = ctx.obj
     chosen = _methods(methods)
     plan = Plan(weeks=weeks, series=series, draws=draws, seed=seed, methods=chosen)
     with progress_bar(as_json) as on_phase:
         on_phase("reading", None)
-        data = _data(settings, on, plan, least_sale_days)
+        data = history_of(
+            ctx.obj,
+            on,
+            held_out_days=weeks * HORIZON_DAYS,
+            least_sale_days=least_sale_days,
+            seed=seed,
+        )
         results = backtest(
             data,
             plan,
@@ -140,7 +147,7 @@ def compare(
     ctx: typer.Context,
     rows: Annotated[int, typer.Option(help="Examples, at most.", min=1_000)] = 100_000,
     rounds: Annotated[int, typer.Option(help="Trees.", min=5)] = 60,
-    as_json: _AS_JSON = False,
+    as_json: AS_JSON = False,
 ) -> None:
     """The same examples of the recorded sales learned by XGBoost, LightGBM and Spark's MLlib: how
     well on the last four weeks, and in which time. MLlib takes minutes."""
@@ -164,22 +171,6 @@ def compare(
         scores = (f"{value:.4f}" for value in (trial.deviance, trial.rmse, trial.wape))
         table.add_row(trial.name, *scores, f"{trial.seconds:.1f}", f"{trial.cpu_seconds:.1f}")
     console.print(table)
-
-
-def _data(settings: Settings, on: str, plan: Any, least_sale_days: int) -> Any:
-    from tillstream.evaluation.forecast.recorded import recorded
-    from tillstream.ml.features import HORIZON_DAYS
-
-    held_out_days = plan.weeks * HORIZON_DAYS
-    if on == "recorded":
-        return recorded(
-            held_out_days=held_out_days, least_sale_days=least_sale_days, cache=settings.cache
-        )
-    from tillstream.evaluation.forecast.simulated import simulated
-
-    return simulated(
-        settings, on, held_out_days=held_out_days, least_sale_days=least_sale_days, seed=plan.seed
-    )
 
 
 def _methods(text: str | None) -> tuple[str, ...]:

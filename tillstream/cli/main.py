@@ -31,6 +31,7 @@ from tillstream.cli import (
     replay,
     report,
     simulate,
+    slow_movers,
     stack,
     stream,
     tail,
@@ -81,6 +82,7 @@ evaluate.register(app)
 explain.register(app)
 forecast.register(app)
 models.register(app)
+slow_movers.register(app)
 bench.register(app)
 stream.register(app)
 oncall.register(app)

@@ -12,9 +12,10 @@ from tillstream.settings import Settings
 if TYPE_CHECKING:
     from lake.models import Registry
 
-_NAME = Annotated[str, typer.Option("--model", help="As in the lake's folder models/.")]
+_NAME = Annotated[str, typer.Option("--model", help="demand-forecast or slow-movers.")]
 _AS_JSON = Annotated[bool, typer.Option("--json", help="For scripts.")]
 _MODEL = "demand-forecast"
+_TRAINED_BY = {_MODEL: "forecast", "slow-movers": "slow-movers"}
 
 
 def register(app: typer.Typer) -> None:
@@ -36,19 +37,22 @@ def list_versions(ctx: typer.Context, name: _NAME = _MODEL, as_json: _AS_JSON = 
         emit_json([_summary(card, current) for card in cards])
         return
     if not cards:
-        console.print(f"no version of {name} yet: tillstream forecast train")
+        console.print(
+            f"no version of {name} yet: tillstream {_TRAINED_BY.get(name, 'forecast')} train"
+        )
         return
     table = Table(box=box.SIMPLE_HEAD, title=name, title_justify="left")
-    for column in ("version", "data to", "shelves", "pinball", "before", ""):
+    judged_by = _judged_by(cards[0])
+    for column in ("version", "data to", "shelves", judged_by.replace("_", " "), "before", ""):
         table.add_column(column, justify="right")
     for card in cards:
         told = _summary(card, current)
-        before = told["pinball_before"]
+        before = told[f"{judged_by}_before"]
         table.add_row(
             str(told["version"]),
             told["last_day"],
             f"{told['shelves']:,}",
-            f"{told['pinball']:.4f}",
+            f"{told[judged_by]:.4f}",
             "–" if before is None else f"{before:.4f}",
             "in service" if told["in_service"] else "",
         )
@@ -95,11 +99,16 @@ def _registry(settings: Settings, name: str) -> "Registry":
 
 
 def _summary(card: dict[str, Any], current: int | None) -> dict[str, Any]:
+    judged_by = _judged_by(card)
     return {
         "version": card["version"],
         "in_service": card["version"] == current,
         "last_day": card["data"]["last_day"],
         "shelves": card["data"]["shelves"],
-        "pinball": card["backtest"]["pinball"],
-        "pinball_before": card["backtest"]["pinball_before"],
+        judged_by: card["backtest"][judged_by],
+        f"{judged_by}_before": card["backtest"][f"{judged_by}_before"],
     }
+
+
+def _judged_by(card: dict[str, Any]) -> str:
+    return str(card.get("judged_by", "pinball"))

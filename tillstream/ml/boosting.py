@@ -6,7 +6,7 @@ item without a history of its own falls back on its kind's.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import xgboost
@@ -95,17 +95,9 @@ class Trees:
             nthread=recipe.threads,
         )
         settings = {
+            **parameters(recipe),
             "objective": "reg:tweedie",
             "tweedie_variance_power": recipe.tweedie_power,
-            "tree_method": "hist",
-            "max_depth": recipe.depth,
-            "eta": recipe.learning_rate,
-            "min_child_weight": recipe.least_child_weight,
-            "subsample": 0.7,
-            "colsample_bytree": 0.6,
-            "lambda": 5.0,
-            "nthread": recipe.threads,
-            "seed": recipe.seed,
         }
         return cls(xgboost.train(settings, data, recipe.rounds))
 
@@ -128,8 +120,28 @@ class Trees:
 
     def gains(self) -> dict[str, float]:
         """How much each feature helped, as a share; most first."""
-        scores = self.booster.get_score(importance_type="total_gain")
-        gain = {name: float(np.sum(value)) for name, value in scores.items()}
-        total = sum(gain.values()) or 1.0
-        ordered = sorted(gain.items(), key=lambda pair: -pair[1])
-        return {name: value / total for name, value in ordered}
+        return gains(self.booster)
+
+
+def parameters(recipe: Recipe) -> dict[str, Any]:
+    """How XGBoost is to grow trees, but for their objective."""
+    return {
+        "tree_method": "hist",
+        "max_depth": recipe.depth,
+        "eta": recipe.learning_rate,
+        "min_child_weight": recipe.least_child_weight,
+        "subsample": 0.7,
+        "colsample_bytree": 0.6,
+        "lambda": 5.0,
+        "nthread": recipe.threads,
+        "seed": recipe.seed,
+    }
+
+
+def gains(booster: xgboost.Booster) -> dict[str, float]:
+    """Total gain by feature, as a share of all; most first."""
+    scores = booster.get_score(importance_type="total_gain")
+    gain = {name: float(np.sum(value)) for name, value in scores.items()}
+    total = sum(gain.values()) or 1.0
+    ordered = sorted(gain.items(), key=lambda pair: -pair[1])
+    return {name: value / total for name, value in ordered}

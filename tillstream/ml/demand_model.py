@@ -95,9 +95,12 @@ def spreads(
 
 def predict(model: DemandModel, history: History, origin: int, *, threads: int = 2) -> Forecast:
     """The forecast of the HORIZON_DAYS from day `origin` on."""
-    rows = history.before(origin)
-    mean = model.trees.mean(rows, threads=threads).astype(np.float64)
-    size = rows.size.astype(np.float64)
+    means, sizes = [], []
+    for rows in history.parts(origin):
+        means.append(model.trees.mean(rows, threads=threads))
+        sizes.append(rows.size)
+    mean = np.concatenate(means).astype(np.float64)
+    size = np.concatenate(sizes).astype(np.float64)
     week = mean.sum(axis=1)
     return Forecast(
         mean=mean,

@@ -4,6 +4,7 @@ Everything of a row is known on the morning of its origin: sales before it, and 
 promotions, prices) for the days after.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 HORIZON_DAYS: Final = 7
+PART_ITEMS: Final = 200_000
 WINDOWS: Final = (7, 14, 30, 90)
 # The shelf's own rate counts as so many days of its kind's rate until it has a history.
 _PRIOR_DAYS: Final = 14.0
@@ -55,8 +57,8 @@ NAMES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """`values` (items, HORIZON_DAYS, len(NAMES)); `anchor` (items, HORIZON_DAYS) units a day that a
-    simple estimate expects, which the model corrects; `size` (items,) units of a usual sale."""
+    """`values` (items, days, len(NAMES)); `anchor` (items, days) units a day that a simple estimate
+    expects, which the model corrects; `size` (items,) units of a usual sale."""
 
     values: Floats
     anchor: Floats
@@ -96,39 +98,47 @@ class History:
         """Days on which each item was sold before day `origin`, (items,)."""
         return self._some[:, origin]
 
-    def before(self, origin: int) -> Rows:
-        """The rows of the HORIZON_DAYS from day `origin` (counted from the panel's first) on."""
-        panel, items = self.panel, self.panel.items
-        now = _Past(self, origin)
-        anchor_rate = now.anchor_rate
-        steps = np.arange(HORIZON_DAYS)
-        day = panel.first_day + origin + steps
-        index = now.weekday_index(weekday(day))
+    def before(self, origin: int, *, days: int = HORIZON_DAYS) -> Rows:
+        """The rows of the `days` from day `origin` (counted from the panel's first) on."""
+        return next(self.parts(origin, days=days, size=max(1, self.panel.items)))
+
+    def parts(
+        self, origin: int, *, days: int = HORIZON_DAYS, size: int = PART_ITEMS
+    ) -> Iterator[Rows]:
+        """The same for `size` items after another: a large chain's rows do not fit into memory."""
+        panel, now = self.panel, _Past(self, origin)
+        day = panel.first_day + origin + np.arange(days)
         to_holiday, since_holiday = holiday_distance(day, self.country)
-        promotion = _planned(panel.promotion, origin)
-        price = _planned(panel.price, origin)
-        anchor = np.maximum(anchor_rate[:, None] * index, LEAST_RATE)
+        index = now.weekday_index(weekday(day))
+        promotion = _planned(panel.promotion, origin, days)
+        price = _planned(panel.price, origin, days)
+        anchor = np.maximum(now.anchor_rate[:, None] * index, LEAST_RATE)
         fixed = now.columns()
-        usual_promotion, usual_price = fixed[-2], fixed[-1]
-        values = np.empty((items, HORIZON_DAYS, len(NAMES)), dtype=np.float32)
-        for at, column in enumerate(fixed):
-            values[:, :, at] = column[:, None]
+        usual_promotion, usual_price = (column[:, None] for column in fixed[-2:])
         moving = (
             np.log(anchor),
-            steps + 1,
+            np.arange(1, days + 1),
             weekday(day),
             _day_of_month(day),
             to_holiday,
             since_holiday,
             index,
             promotion,
-            promotion - usual_promotion[:, None],
+            promotion - usual_promotion,
             price,
-            price / np.maximum(usual_price[:, None], 0.01),
+            price / np.maximum(usual_price, 0.01),
         )
-        for at, column in enumerate(moving, start=len(fixed)):
-            values[:, :, at] = column
-        return Rows(values, anchor.astype(np.float32), now.size)
+        # Broadcasting copies nothing.
+        columns = [
+            np.broadcast_to(column, (panel.items, days))
+            for column in (*(column[:, None] for column in fixed), *moving)
+        ]
+        for start in range(0, max(1, panel.items), size):
+            part = slice(start, start + size)
+            values = np.empty((len(now.size[part]), days, len(NAMES)), dtype=np.float32)
+            for at, column in enumerate(columns):
+                values[:, :, at] = column[part]
+            yield Rows(values, anchor[part].astype(np.float32), now.size[part])
 
 
 class _Past:
@@ -206,10 +216,10 @@ class _Past:
         return np.asarray(self._window(running, days) / max(1, min(days, self._origin)))
 
 
-def _planned(values: Floats, origin: int) -> Floats:
+def _planned(values: Floats, origin: int, days: int) -> Floats:
     """The plan of the next days; what is not planned stays as it was last."""
     last = values.shape[1] - 1
-    return values[:, np.minimum(origin + np.arange(HORIZON_DAYS), last)]
+    return values[:, np.minimum(origin + np.arange(days), last)]
 
 
 def _day_of_month(day: Ints) -> Ints:
