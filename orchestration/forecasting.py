@@ -26,7 +26,7 @@ from orchestration.model_steps import (
 from tillstream.errors import ConfigError
 from tillstream.ml import contest
 from tillstream.ml.boosting import Recipe
-from tillstream.ml.demand_model import DemandModel
+from tillstream.ml.demand_model import DemandModel, Growing
 from tillstream.ml.demand_model import predict as predicted
 from tillstream.ml.demand_model import train as trained
 from tillstream.ml.features import NAMES, History
@@ -79,10 +79,10 @@ def train(settings: Settings, day: date, *, recipe: Recipe | None = None) -> Tra
         stamp = model_files.fingerprint(sales.panel, recipe, day)
         if (known := version_of(registry, stamp)) is not None:
             return _finished(client, registry, known, is_new=False)
-        history = History(sales.panel)
-        model = trained(history, recipe)
+        trees = Growing.on_all(History(sales.panel), recipe)
+        model = trained(trees)
         rival, unseen_weeks = _rival(registry, day)
-        judged = contest.judged(history, recipe, model, rival=rival, unseen_weeks=unseen_weeks)
+        judged = contest.judged(trees, model, rival=rival, unseen_weeks=unseen_weeks)
         card = _card(sales, day, recipe=recipe, model=model, stamp=stamp, judged=judged)
         version = registry.save(card, model_files.packed(model, card))
         return _finished(client, registry, registry.card(version), is_new=True)

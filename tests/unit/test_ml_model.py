@@ -1,5 +1,6 @@
 """Trees and spread together, on sales with a rule that can be found."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -9,7 +10,7 @@ from tillstream.errors import ConfigError
 from tillstream.ml.boosting import Recipe, Trees, examples
 from tillstream.ml.calendar import number_of
 from tillstream.ml.contest import judged
-from tillstream.ml.demand_model import DemandModel, predict, train
+from tillstream.ml.demand_model import DemandModel, Growing, predict, train
 from tillstream.ml.features import HORIZON_DAYS, History
 from tillstream.ml.panel import Panel
 
@@ -43,8 +44,13 @@ def history() -> History:
 
 
 @pytest.fixture(scope="module")
-def model(history: History) -> DemandModel:
-    return train(history, RECIPE)
+def growing(history: History) -> Growing:
+    return Growing.on_all(history, RECIPE)
+
+
+@pytest.fixture(scope="module")
+def model(growing: Growing) -> DemandModel:
+    return train(growing)
 
 
 def test_what_a_promotion_does_is_learned(history: History, model: DemandModel) -> None:
@@ -85,24 +91,38 @@ def test_too_many_examples_are_thinned_and_count_for_more(history: History) -> N
 def test_training_again_gives_the_same_and_saving_keeps_it(
     history: History, model: DemandModel
 ) -> None:
-    again = train(history, RECIPE)
+    again = train(Growing.on_all(history, RECIPE))
     rows = history.before(DAYS)
     assert np.array_equal(again.trees.mean(rows), model.trees.mean(rows))
     loaded = Trees.loaded(model.trees.saved())
     assert np.array_equal(loaded.mean(rows), model.trees.mean(rows))
 
 
-def test_a_model_that_knows_less_does_not_win(history: History, model: DemandModel) -> None:
+def test_trees_know_what_was_over_and_nothing_later(history: History, growing: Growing) -> None:
+    """The same trees as of a history that ends there."""
+    early = growing.by(DAYS - 28)
+    assert growing.by(DAYS - 28) is early
+    later = replace(history.panel, units=history.panel.units.copy())
+    later.units[:, DAYS - 28 :] = 50
+    same = Growing.on_all(History(later), RECIPE).by(DAYS - 28)
+    rows = history.before(DAYS - 28)
+    assert np.array_equal(early.mean(rows), same.mean(rows))
+    assert not np.array_equal(early.mean(rows), growing.by(DAYS).mean(rows))
+
+
+def test_a_model_that_knows_less_does_not_win(
+    history: History, growing: Growing, model: DemandModel
+) -> None:
     stump = Recipe(rounds=1, depth=1, learning_rate=0.01, threads=1)
-    blind = train(history, stump)
-    worse = judged(history, stump, blind, rival=model, unseen_weeks=2)
+    knows_little = Growing.on_all(history, stump)
+    worse = judged(knows_little, train(knows_little), rival=model, unseen_weeks=2)
     assert worse.before is not None
     assert worse.pinball > worse.before["pinball"]
     assert worse.weeks == 2
-    alone = judged(history, RECIPE, model, rival=None, unseen_weeks=4)
+    alone = judged(growing, model, rival=None, unseen_weeks=4)
     assert alone.before is None
 
 
 def test_a_short_history_is_told() -> None:
     with pytest.raises(ConfigError, match="40 days of sales are too few"):
-        train(History(promoted_panel(days=40)), RECIPE)
+        Growing.on_all(History(promoted_panel(days=40)), RECIPE)

@@ -5,7 +5,7 @@ item without a history of its own falls back on its kind's.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -38,15 +38,22 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """`values` (m, len(NAMES)), what was sold (m,), the anchor's logarithm (m,), weight (m,)."""
+    """`values` (m, len(NAMES)), what was sold (m,), the anchor's logarithm (m,), weight (m,), and
+    the origin whose week each is of (m,)."""
 
     values: Floats
     units: Floats
     anchor: Floats
     weight: Floats
+    origin: Floats
 
     def __len__(self) -> int:
         return len(self.units)
+
+    def over_by(self, day: int) -> "Examples":
+        """Those whose week was over on the morning of `day`."""
+        over = self.origin + HORIZON_DAYS <= day
+        return Examples(*(getattr(self, field.name)[over] for field in fields(self)))
 
 
 _NONE: Final = np.empty(0, dtype=np.float32)
@@ -70,9 +77,10 @@ def examples(history: History, origins: Sequence[int], recipe: Recipe) -> Exampl
         if share < 1:
             kept &= draw.random(units.shape, dtype=np.float32) < share
         weight = np.where(some, 1.0, 1.0 / recipe.share_of_zeros)[kept] / share
-        parts.append((rows.values[kept], units[kept], np.log(rows.anchor[kept]), weight))
+        of = np.full(len(weight), origin)
+        parts.append((rows.values[kept], units[kept], np.log(rows.anchor[kept]), weight, of))
     if not parts:
-        return Examples(np.empty((0, len(NAMES)), dtype=np.float32), _NONE, _NONE, _NONE)
+        return Examples(np.empty((0, len(NAMES)), dtype=np.float32), *[_NONE] * 4)
     return Examples(
         *(np.concatenate(column).astype(np.float32) for column in zip(*parts, strict=True))
     )

@@ -6,8 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from tillstream.ml import metrics
-from tillstream.ml.boosting import Recipe
-from tillstream.ml.demand_model import DemandModel, grown, predict, training_origins
+from tillstream.ml.demand_model import DemandModel, Growing, predict
 from tillstream.ml.features import HORIZON_DAYS, History
 from tillstream.ml.panel import LEAST_IN_STOCK
 
@@ -37,21 +36,15 @@ class Judged:
 
 
 def judged(
-    history: History,
-    recipe: Recipe,
-    model: DemandModel,
-    *,
-    rival: DemandModel | None,
-    unseen_weeks: int,
+    growing: Growing, model: DemandModel, *, rival: DemandModel | None, unseen_weeks: int
 ) -> Judged:
     """`model` on the last weeks, up to MOST_WEEKS of those the rival has not seen, with trees grown
     again without them. A rival that has seen them all (it was trained on the same days) is compared
     on the last one all the same, which favours the rival."""
     weeks = min(max(unseen_weeks, 1), MOST_WEEKS)
-    origins = training_origins(history.panel.days)
-    held, known = origins[-weeks:], origins[:-weeks]
-    ours = _scores(history, replace(model, trees=grown(history, known, recipe)), held)
-    theirs = None if rival is None else _scores(history, rival, held)
+    held = growing.origins[-weeks:]
+    ours = _scores(growing.history, replace(model, trees=growing.by(held[0])), held)
+    theirs = None if rival is None else _scores(growing.history, rival, held)
     return Judged(weeks, ours, theirs)
 
 

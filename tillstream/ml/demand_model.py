@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tillstream.errors import ConfigError
 from tillstream.ml import spread
-from tillstream.ml.boosting import Examples, Recipe, Trees, examples
+from tillstream.ml.boosting import Recipe, Trees, examples
 from tillstream.ml.calendar import is_calm
 from tillstream.ml.features import HORIZON_DAYS, History
 from tillstream.ml.panel import LEAST_IN_STOCK
@@ -51,20 +51,49 @@ def training_origins(days: int, *, most: int = 40) -> list[int]:
     return origins[::-1]
 
 
-def train(history: History, recipe: Recipe, *, most_origins: int = 40) -> DemandModel:
-    """A model of everything in the history. The spread comes from trees that did not see the last
-    SPREAD_ORIGINS weeks; the trees that are kept saw all. Raises ConfigError when the history is
-    too short to do both."""
-    origins = training_origins(history.panel.days, most=most_origins)
-    if len(origins) <= SPREAD_ORIGINS:
-        raise ConfigError(
-            f"{history.panel.days} days of sales are too few to train on,"
-            f" {LEAST_TRAINING_DAYS} are needed",
-            hint="wait, or import history: tillstream simulate --history, or a replay",
-        )
-    early = grown(history, origins[:-SPREAD_ORIGINS], recipe)
-    day, week = spreads(history, early, origins[-SPREAD_ORIGINS:], recipe)
-    return DemandModel(grown(history, origins, recipe), day, week)
+class Growing:
+    """Grows trees from the weeks after `origins`, as many of them as were over by some day, and
+    remembers those that it has grown. Examples are drawn once. Raises ConfigError when there are
+    none."""
+
+    def __init__(self, history: History, origins: list[int], recipe: Recipe) -> None:
+        self.history = history
+        self.origins = origins
+        self.recipe = recipe
+        self._examples = examples(history, origins, recipe)
+        self._grown: dict[int, Trees] = {}
+
+    @classmethod
+    def on_all(cls, history: History, recipe: Recipe, *, most_origins: int = 40) -> "Growing":
+        """From every week of the history. Raises ConfigError when it is too short to train on."""
+        origins = training_origins(history.panel.days, most=most_origins)
+        if len(origins) <= SPREAD_ORIGINS:
+            raise ConfigError(
+                f"{history.panel.days} days of sales are too few to train on,"
+                f" {LEAST_TRAINING_DAYS} are needed",
+                hint="wait, or import history: tillstream simulate --history, or a replay",
+            )
+        return cls(history, origins, recipe)
+
+    def by(self, day: int) -> Trees:
+        """Trees that know what was over on the morning of `day`."""
+        if day not in self._grown:
+            found = self._examples.over_by(day)
+            if not len(found):
+                raise ConfigError("no item was in stock on any day: there is nothing to train on")
+            # On little data, a leaf may be smaller.
+            least = min(self.recipe.least_child_weight, max(1.0, float(found.units.sum()) / 500))
+            recipe = replace(self.recipe, least_child_weight=least)
+            self._grown[day] = Trees.grown(found, recipe)
+        return self._grown[day]
+
+
+def train(growing: Growing) -> DemandModel:
+    """A model of all that is known. Its spread comes from trees that did not see the last
+    SPREAD_ORIGINS weeks; the trees that are kept saw all."""
+    last = growing.origins[-SPREAD_ORIGINS:]
+    day, week = spreads(growing.history, growing.by(last[0]), last, growing.recipe)
+    return DemandModel(growing.by(growing.history.panel.days), day, week)
 
 
 def spreads(
@@ -108,13 +137,3 @@ def predict(model: DemandModel, history: History, origin: int, *, threads: int =
         week_mean=week,
         week_variance=model.week_spread.variance(week, size),
     )
-
-
-def grown(history: History, origins: list[int], recipe: Recipe) -> Trees:
-    """Trees of the weeks after `origins`. Raises ConfigError when those say nothing."""
-    found: Examples = examples(history, origins, recipe)
-    if not len(found):
-        raise ConfigError("no item was in stock on any day: there is nothing to train on")
-    # On little data, a leaf may be smaller.
-    weight = min(recipe.least_child_weight, max(1.0, float(found.units.sum()) / 500))
-    return Trees.grown(found, replace(recipe, least_child_weight=weight))

@@ -17,7 +17,7 @@ from tillstream.evaluation.forecast.recorded import Recorded
 from tillstream.ml import metrics, spread
 from tillstream.ml.boosting import Recipe
 from tillstream.ml.calendar import is_calm
-from tillstream.ml.demand_model import SPREAD_ORIGINS, grown, training_origins
+from tillstream.ml.demand_model import SPREAD_ORIGINS, Growing, training_origins
 from tillstream.ml.features import HORIZON_DAYS, History
 from tillstream.ml.metrics import Case, Estimate, Sums
 
@@ -172,8 +172,8 @@ def _ours(
 ) -> tuple[Floats, Floats]:
     """Means (items, spreads and tests, days), and the usual sale of each item (items,)."""
     history = History(data.panel)
-    early = grown(history, training_origins(spreads[0]), recipe)
-    late = grown(history, training_origins(tests[0]), recipe)
+    growing = Growing(history, training_origins(tests[0]), recipe)
+    early, late = growing.by(spreads[0]), growing.by(tests[0])
     parts = [early.mean(history.before(origin)) for origin in spreads]
     parts += [late.mean(history.before(origin)) for origin in tests]
     return np.stack(parts, axis=1).astype(np.float64), history.before(tests[0]).size.astype(float)
