@@ -69,10 +69,13 @@ class Registry:
         if self.current() != version:
             self._serve([*self._served(), version])
 
-    def rollback(self) -> int:
-        """Put the version back into service that was there before; returns it. Raises ConfigError
-        when there was none."""
+    def rollback(self, *, to_none: bool = False) -> int | None:
+        """Put the version back into service that was there before; returns it. Where there was
+        none, none serves any more if that will do, `to_none`; else raises ConfigError."""
         served = self._served()
+        if served and to_none and len(served) < 2:
+            self._serve([])
+            return None
         if len(served) < 2:
             raise ConfigError(
                 f"no version of {self.name} was in service before this one",
@@ -117,7 +120,7 @@ class Registry:
         return [int(version) for version in self._json("current.json")["served"]]
 
     def _serve(self, served: list[int]) -> None:
-        content = json.dumps({"version": served[-1], "served": served})
+        content = json.dumps({"version": served[-1] if served else None, "served": served})
         self.lake.write_bytes(f"{self._folder}current.json", content.encode())
 
     def _json(self, name: str) -> dict[str, Any]:

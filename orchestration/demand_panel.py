@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +21,10 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
-# At once in memory: 120 days of them are about 3 GiB.
-MOST_SHELVES: Final = 500_000
-
-
 @dataclass(frozen=True, slots=True)
 class StoreGroup:
-    """Stores that are looked at together, and how many shelves they have, roughly."""
+    """Stores that are looked at together, none named where it is all of them, and how many shelves
+    they have, roughly."""
 
     stores: tuple[str, ...]
     shelves: int
@@ -88,24 +84,21 @@ def read(
     return Sales(items, panel, revenue)
 
 
-def store_groups(client: Client) -> list[StoreGroup]:
-    """All stores, in groups of at most MOST_SHELVES, or of one larger store; one group where nobody
-    has reported yet. The order has nothing to do with names, so each group is a fair sample of the
-    chain."""
-    found = queries.select(
-        client,
-        "SELECT store_id, uniq(product_id) AS shelves FROM"
-        " (SELECT store_id, product_id FROM fact_inventory UNION ALL"
-        " SELECT store_id, product_id FROM fact_sales)"
-        " GROUP BY store_id ORDER BY sipHash64(store_id), store_id",
-    )
+def store_groups(
+    client: Client, *, last_day: date, days: int, most_shelves: int
+) -> list[StoreGroup]:
+    """All stores in one group, or, where they have more shelves than that, those that sold anything
+    in the `days` up to `last_day`, in groups of at most `most_shelves` (or of one larger store).
+    Their order has nothing to do with names, so each group is a fair sample of the chain."""
+    span = {"first": str(last_day - timedelta(days=days - 1)), "last": str(last_day)}
+    found = queries.select(client, _STORES, parameters=span).to_pylist()
     groups = [StoreGroup((), 0)]
-    for row in found.to_pylist():
+    for row in found:
         last = groups[-1]
-        if last.stores and last.shelves + row["shelves"] > MOST_SHELVES:
+        if last.stores and last.shelves + row["shelves"] > most_shelves:
             groups.append(last := StoreGroup((), 0))
         groups[-1] = StoreGroup((*last.stores, row["store_id"]), last.shelves + row["shelves"])
-    return groups
+    return groups if len(groups) > 1 else [StoreGroup((), groups[0].shelves)]
 
 
 def _in_stock(items: pa.Table, turns: pa.Table, *, first: int, days: int) -> Floats:
@@ -155,7 +148,19 @@ def _plans(items: pa.Table, prices: pa.Table, *, first: int, days: int) -> tuple
     return promotion, np.maximum(price, 0.05)
 
 
-_IN_STORES = "(empty({stores:Array(String)}) OR has({stores:Array(String)}, store_id))"
+_STORES = """
+SELECT store_id, uniq(product_id) AS shelves
+FROM
+(
+    SELECT store_id, product_id, 0 AS is_sold FROM fact_inventory WHERE date_key <= {last:Date}
+    UNION ALL
+    SELECT store_id, product_id, date_key >= {first:Date} AS is_sold FROM fact_sales
+    WHERE date_key <= {last:Date}
+)
+GROUP BY store_id
+HAVING max(is_sold)
+ORDER BY sipHash64(store_id), store_id"""
+_IN_STORES = "(empty({stores:Array(String)}) OR store_id IN {stores:Array(String)})"
 # A shelf is listed from its first report or sale on; its stores' clock says which day that is.
 _ITEMS = """
 SELECT i.store_id AS store_id, i.product_id AS product_id, i.listed AS listed,

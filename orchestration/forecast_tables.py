@@ -52,7 +52,7 @@ def save_features(client: Client, items: pa.Table, rows: Rows, day: date) -> Non
 def save_forecasts(
     client: Client, items: pa.Table, found: Forecast, day: date, version: int
 ) -> None:
-    """Days and weeks; weeks last, so that a day that has them has all."""
+    """Days and weeks; weeks last, so that shelves that have them have all."""
     for part in _parts(items.num_rows):
         some = items.slice(part.start, part.stop - part.start)
         dates = [day + timedelta(days=step + 1) for step in range(HORIZON_DAYS)]

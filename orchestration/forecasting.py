@@ -14,8 +14,9 @@ import pyarrow as pa
 from clickhouse.client import Client
 from lake.models import DEMAND_FORECAST, Registry
 from orchestration import forecast_tables, model_files
-from orchestration.demand_panel import Sales
+from orchestration.demand_panel import Sales, StoreGroup
 from orchestration.model_steps import (
+    known_groups,
     known_sales,
     model_step,
     save_metrics,
@@ -51,17 +52,8 @@ def build_features(settings: Settings, day: date) -> int:
     with model_step(
         settings, "forecast.features", writes=["forecast_features"], in_lake="features/inference"
     ) as (client, lake):
-        parts: list[pa.Table] = []
-        for sales in known_sales(client, day):
-            done = 0
-            for rows in History(sales.panel).parts(sales.panel.days):
-                items = sales.items.slice(done, len(rows.size))
-                done += items.num_rows
-                forecast_tables.save_features(client, items, rows, day)
-                figures = {name: rows.values[:, 0, at] for at, name in enumerate(NAMES)}
-                keys = {name: items[name] for name in ("store_id", "product_id")}
-                parts.append(pa.table(keys | figures))
-        table = pa.concat_tables(parts)
+        groups = known_groups(client, day)
+        table = pa.concat_tables(_features(client, day, group) for group in groups)
         lake.write(f"features/inference/day={day}/items.parquet", table)
         return int(table.num_rows)
 
@@ -103,31 +95,51 @@ def predict(settings: Settings, day: date) -> int:
                 "no demand forecast is in service", hint=f"tillstream forecast train --day {day}"
             )
         model = _loaded(registry, version)
-        shelves = 0
-        for sales in known_sales(client, day):
-            found = predicted(model, History(sales.panel), sales.panel.days)
-            forecast_tables.save_forecasts(client, sales.items, found, day, version)
-            shelves += sales.items.num_rows
+        groups = known_groups(client, day)
+        shelves = sum(_forecast(client, day, group, model, version) for group in groups)
         if settings.risk.forecast_priors:
             forecast_tables.centre_beliefs(client, day)
-        return int(shelves)
+        return shelves
 
 
 def watch_drift(settings: Settings, day: date) -> dict[str, float]:
     """How the forecasts made seven days before `day` turned out, and how far the features of today
-    lie from those trained on (population stability index; above 0.25 is another world). Written to
-    model_metrics as live and drift."""
+    lie from those trained on (population stability index; above 0.25 is another world), in a large
+    chain those of its first group of stores. Written to model_metrics as live and drift."""
     with model_step(settings, "forecast.drift", writes=["model_metrics"]) as (client, lake):
         registry = Registry(lake, DEMAND_FORECAST)
         version = registry.current()
         if version is None:
             raise ConfigError("no demand forecast is in service", hint="tillstream forecast train")
-        sales = next(known_sales(client, day))
+        sales = known_sales(client, day, known_groups(client, day)[0])
         live = forecast_tables.outcome(client, day)
         moved = model_files.drift(registry.card(version), History(sales.panel))
         for kind, values in (("live", live), ("drift", moved)):
             save_metrics(client, DEMAND_FORECAST, version, day, kind, values)
         return live | moved
+
+
+def _features(client: Client, day: date, group: StoreGroup) -> pa.Table:
+    """Of the next day; the main ones go into forecast_features."""
+    sales = known_sales(client, day, group)
+    parts, done = [], 0
+    for rows in History(sales.panel).parts(sales.panel.days):
+        items = sales.items.slice(done, len(rows.size))
+        done += items.num_rows
+        forecast_tables.save_features(client, items, rows, day)
+        figures = {name: rows.values[:, 0, at] for at, name in enumerate(NAMES)}
+        parts.append(pa.table({name: items[name] for name in ("store_id", "product_id")} | figures))
+    return pa.concat_tables(parts)
+
+
+def _forecast(
+    client: Client, day: date, group: StoreGroup, model: DemandModel, version: int
+) -> int:
+    """Of one group of stores, stored; how many shelves."""
+    sales = known_sales(client, day, group)
+    found = predicted(model, History(sales.panel), sales.panel.days)
+    forecast_tables.save_forecasts(client, sales.items, found, day, version)
+    return int(sales.items.num_rows)
 
 
 def _finished(

@@ -1,4 +1,4 @@
-"""A demand model as files of the registry, and what its card says of it."""
+"""Models as files of the registry, and what their cards say of them."""
 
 import hashlib
 import platform

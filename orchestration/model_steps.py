@@ -15,17 +15,17 @@ from lake.client import Lake
 from lake.client import connect as connect_lake
 from lake.models import Registry
 from orchestration import demand_panel
-from orchestration.demand_panel import Sales
+from orchestration.demand_panel import Sales, StoreGroup, store_groups
 from orchestration.lineage import WRITTEN
 from tillstream.settings import Settings
 from tillstream.telemetry.lineage import LineageLog, lake_folder, tables
 
 # Features look back this far at most; training looks for as many weeks as there are.
-_KNOWN_DAYS: Final = 180
+KNOWN_DAYS: Final = 180
 _TRAINING_DAYS: Final = 400
-_LEAST_TRAINING_DAYS: Final = 120
-# Of shelves times days in memory at once.
-_MOST_CELLS: Final = 60_000_000
+_LEAST_DAYS: Final = 120
+# Of shelves times days in memory at once: some 50 bytes each.
+MOST_CELLS: Final = 60_000_000
 
 
 @contextmanager
@@ -52,18 +52,23 @@ def model_step(
 
 def training_sales(client: Client, day: date) -> Sales:
     """What a model is trained on: all stores, or as many as fit into memory, and as many days up to
-    `day` as do, but those that features need at least."""
-    group = demand_panel.store_groups(client)[0]
-    days = min(_TRAINING_DAYS, _MOST_CELLS // max(1, group.shelves))
-    return demand_panel.read(
-        client, last_day=day, days=max(days, _LEAST_TRAINING_DAYS), stores=group.stores
-    )
+    `day` as do, but at least _LEAST_DAYS where there are so many."""
+    most = MOST_CELLS // _LEAST_DAYS
+    group = store_groups(client, last_day=day, days=_LEAST_DAYS, most_shelves=most)[0]
+    days = min(_TRAINING_DAYS, MOST_CELLS // max(1, group.shelves))
+    stores = group.stores
+    return demand_panel.read(client, last_day=day, days=max(days, _LEAST_DAYS), stores=stores)
 
 
-def known_sales(client: Client, day: date) -> Iterator[Sales]:
-    """What predictions for the days after `day` are made from, a group of stores after another."""
-    for group in demand_panel.store_groups(client):
-        yield demand_panel.read(client, last_day=day, days=_KNOWN_DAYS, stores=group.stores)
+def known_groups(client: Client, day: date) -> list[StoreGroup]:
+    """The stores, as many at a time as fit into memory with all days that features look at."""
+    most = MOST_CELLS // KNOWN_DAYS
+    return store_groups(client, last_day=day, days=KNOWN_DAYS, most_shelves=most)
+
+
+def known_sales(client: Client, day: date, group: StoreGroup) -> Sales:
+    """What predictions for the days after `day` are made from."""
+    return demand_panel.read(client, last_day=day, days=KNOWN_DAYS, stores=group.stores)
 
 
 def version_of(registry: Registry, stamp: str) -> dict[str, Any] | None:

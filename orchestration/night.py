@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 
+from clickhouse import queries
 from clickhouse.client import Client, connect
 from lake.client import connect as connect_lake
 from orchestration import late, quality, rollups
@@ -22,6 +23,7 @@ from orchestration.report import write_reports
 from producers.topics import TopicInspector
 from tillstream.audit.verify import Parts
 from tillstream.clock import SystemClock
+from tillstream.learning.stored import learn_stored
 from tillstream.settings import Settings
 
 _LOAD_TABLES = ("night_loads", "night_cuts", *rollups.ROLLUPS)
@@ -91,6 +93,18 @@ def _report(settings: Settings, client: Client, journal: Journal) -> str:
     return f"{written} reports in {folder}"
 
 
+def _learn(_settings: Settings, client: Client, journal: Journal) -> str:
+    """What live scores begin with. A night of the past does not undo what a later one learned."""
+    as_of = datetime.combine(journal.day, time(), tzinfo=UTC) + timedelta(days=1)
+    newest = queries.select(client, "SELECT max(as_of) AS newest FROM demand_model")
+    if newest["newest"][0].as_py() > as_of:
+        return "a later day was learned from before"
+    found = learn_stored(client, as_of_ms=round(as_of.timestamp() * 1000))
+    if not found:
+        return "no stock was reported: nothing to learn from"
+    return f"{found['items']:,} beliefs of demand"
+
+
 def _checked(client: Client, day: date, tables: tuple[str, ...]) -> str:
     results = quality.run_checks(client, day, tables=tables)
     quality.require_critical(results, day=day)
@@ -128,6 +142,12 @@ STEPS: tuple[Step, ...] = (
     Step("transform", _transform, reads=_MADE_FROM, writes=("quality_results",)),
     Step("load", _load, reads=_MADE_FROM, writes=_LOAD_TABLES),
     Step("correct", _correct, reads=_MADE_FROM, writes=_LOAD_TABLES),
+    Step(
+        "learn",
+        _learn,
+        reads=(*_FACTS, "item_sales_daily", "shelf_turns", "purchase_orders"),
+        writes=("demand_belief", "demand_model", "phantom_stock"),
+    ),
     Step("report", _report, reads=(*rollups.ROLLUPS, "quality_results")),
 )
 
@@ -169,11 +189,11 @@ def run_nights(
     on_step: Callable[[StepReport], None] = lambda _: None,
 ) -> list[StepReport]:
     """Several nights. The stream is waited for and verified once, on the last day, which covers
-    the others; corrections and the report also come once, at the end."""
+    the others; corrections, learning and the report also come once, at the end."""
     run_id = new_run_id()
     work = [(max(days), step_named("close"))]
     work += [(day, step_named(name)) for day in days for name in ("check", "transform", "load")]
-    work += [(max(days), step_named(name)) for name in ("correct", "report")]
+    work += [(max(days), step_named(name)) for name in ("correct", "learn", "report")]
     reports = []
     database = settings.warehouse.database
     with only_night(settings.home, database, doing=f"{len(days)} nights up to {max(days)}"):

@@ -23,7 +23,7 @@ from orchestration.model_steps import model_step, settle, training_sales, versio
 from tillstream.errors import ConfigError
 from tillstream.ml import slow_movers
 from tillstream.ml.boosting import Recipe
-from tillstream.ml.features import NAMES, History
+from tillstream.ml.features import NAMES, PART_ITEMS, History
 from tillstream.ml.slow_movers import LEAST_TRAINING_DAYS, RECIPE, UNSOLD_DAYS, Judged, SlowMovers
 from tillstream.settings import Settings
 
@@ -45,20 +45,18 @@ class Trained:
 
 def train(settings: Settings, day: date, *, recipe: Recipe = RECIPE) -> Trained | None:
     """A model of all days up to `day`, saved under models/slow-movers/v<N>. It goes into service
-    when it beats the rule and the version that is there on the last four weeks.
-
-    None when nothing is trained: before there are twelve weeks of sales, and until four weeks are
-    over that the newest version has not seen.
-    """
+    when it beats the rule and the version that is there on the last four weeks. Until these are
+    over since the version in service was trained, there is nothing to judge by, and that one is
+    returned. None before there are twelve weeks of sales."""
     with model_step(
         settings, "slow_movers.train", writes=["model_metrics"], in_lake=f"models/{SLOW_MOVERS}"
     ) as (client, lake):
         registry = Registry(lake, SLOW_MOVERS)
         sales = training_sales(client, day)
         stamp = model_files.fingerprint(sales.panel, recipe, day)
-        if (known := version_of(registry, stamp)) is not None:
+        if (known := version_of(registry, stamp) or _too_young(registry, day)) is not None:
             return _finished(client, registry, known, is_new=False)
-        if sales.panel.days < LEAST_TRAINING_DAYS or _unseen_days(registry, day) < UNSOLD_DAYS:
+        if sales.panel.days < LEAST_TRAINING_DAYS:
             return None
         history = History(sales.panel)
         judged = slow_movers.judged(history, recipe, before=_in_service(registry))
@@ -80,9 +78,11 @@ def score(settings: Settings, day: date) -> int:
         if (current := registry.current()) is not None:
             model, version = _loaded(registry, current), current
         shelves = _features(lake, day)
-        values = np.column_stack([shelves[name].to_numpy() for name in NAMES])
-        chance = slow_movers.rule(values) if model is None else model.chance(values)
-        _save(client, shelves, chance, day, version)
+        for start in range(0, shelves.num_rows, PART_ITEMS):
+            part = shelves.slice(start, PART_ITEMS)
+            values = np.column_stack([part[name].to_numpy() for name in NAMES])
+            chance = slow_movers.rule(values) if model is None else model.chance(values)
+            _save(client, part, chance, day, version)
         return int(shelves.num_rows)
 
 
@@ -101,13 +101,14 @@ def _finished(
     )
 
 
-def _unseen_days(registry: Registry, day: date) -> int:
-    """Days up to `day` that the newest version does not know."""
-    versions = registry.versions()
-    if not versions:
-        return UNSOLD_DAYS
-    known = date.fromisoformat(registry.card(versions[-1])["data"]["last_day"])
-    return (day - known).days
+def _too_young(registry: Registry, day: date) -> dict[str, Any] | None:
+    """The card of the version in service, if it knows some of the last UNSOLD_DAYS."""
+    version = registry.current()
+    if version is None:
+        return None
+    card = registry.card(version)
+    known = date.fromisoformat(card["data"]["last_day"])
+    return card if (day - known).days < UNSOLD_DAYS else None
 
 
 def _in_service(registry: Registry) -> SlowMovers | None:
@@ -193,7 +194,8 @@ def _told(card: Mapping[str, Any]) -> str:
         ),
         model_files.gains_line(card),
         "",
-        "Not meant for: items that never sold; shelves of a chain it was not trained on.",
+        "Shelves that have sold nothing for half a year have the rule's chance, not the trees'.",
+        "Not meant for: shelves of a chain it was not trained on.",
         "",
     ]
     return "\n".join(lines)

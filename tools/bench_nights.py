@@ -7,7 +7,8 @@ Each size has a warehouse of its own: 1,000 stores, days of so many transactions
 stock movement a line, and one shelf in thirty emptied. What is timed is the night of the last day,
 without its first step (waiting for the stream and `verify`, which need Kafka); with a past,
 features and predictions too, by a model that was trained on other, made-up sales: the time it takes
-does not depend on what it says. `cpu_seconds` are those of the warehouse and of this program: on a
+does not depend on what it says (slow movers are scored by the rule). `program_mb` is the most that
+any size so far has taken. `cpu_seconds` are those of the warehouse and of this program: on a
 machine that others use, they say more than time.
 """
 

@@ -106,6 +106,7 @@ def test_the_learning_dags_run_and_twice_the_tables_are_identical(stack: Setting
     once = learned()
     assert once["forecasts"][0] == 7 * once["forecast_weeks"][0] > 7 * 200
     assert once["model_metrics"][0] > 0
+    assert once["slow_mover_scores"][0] == once["forecast_weeks"][0]
     commands(stack, *reversed(asked))
     assert learned() == once
     registry = Registry(connect_lake(stack.lake, url=stack.lake_url), DEMAND_FORECAST)

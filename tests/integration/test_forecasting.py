@@ -19,7 +19,9 @@ from clickhouse.client import Client, connect
 from clickhouse.queries import select
 from lake.client import connect as connect_lake
 from lake.models import DEMAND_FORECAST, SLOW_MOVERS, Registry
-from orchestration import demand_panel, forecasting, slow_movers
+from orchestration import demand_panel, forecasting, model_steps, night, slow_movers
+from orchestration.model_steps import KNOWN_DAYS
+from tests.fixtures.nights import rollup_hashes
 from tests.fixtures.past import write_past
 from tests.fixtures.warehouse import WarehouseProcess, environment_of, own_database
 from tillstream.cli.main import app
@@ -143,8 +145,9 @@ def test_a_large_chain_is_forecast_in_groups_of_stores(
     shelves = forecasting.build_features(past.settings, WEEK_AGO)
     forecasting.predict(past.settings, WEEK_AGO)
     whole = rows(past, "forecast_weeks")
-    monkeypatch.setattr(demand_panel, "MOST_SHELVES", 2 * shelves // 3)
-    groups = demand_panel.store_groups(past.client)
+    cells = KNOWN_DAYS * 2 * shelves // 3
+    monkeypatch.setattr(model_steps, "MOST_CELLS", cells)
+    groups = model_steps.known_groups(past.client, WEEK_AGO)
     assert [len(group.stores) for group in groups] == [2, 2]
     assert forecasting.build_features(past.settings, WEEK_AGO) == shelves
     assert forecasting.predict(past.settings, WEEK_AGO) == shelves
@@ -209,6 +212,26 @@ def test_the_live_risk_can_begin_from_the_forecast(
     moved, kept = found
     assert moved["a"] == pytest.approx(20 * moved["mean"] / 7, rel=1e-5)
     assert (moved["b"], kept["a"], kept["b"]) == (20, 40, 20)
+
+
+def test_thirty_nights_are_backfilled_and_any_of_them_again(past: Past) -> None:
+    days = [LAST - timedelta(days=ago) for ago in range(29, -1, -1)]
+    span = ("--from", str(days[0]), "--to", str(days[-1]))
+    code, said = run(past, "night", "backfill", *span, "--no-close", "--json")
+    assert code == 0, said
+    once = rollup_hashes(past.client)
+    sold = select(
+        past.client,
+        "SELECT sum(units) AS rolled, (SELECT sum(quantity) FROM fact_sales"
+        " WHERE date_key >= {first:Date} AND date_key <= {last:Date}) AS sold,"
+        " uniqExact(date_key) AS days FROM rollup_daily",
+        parameters={"first": str(days[0]), "last": str(days[-1])},
+    ).to_pylist()[0]
+    assert sold["rolled"] == sold["sold"] > 1_000
+    assert sold["days"] == len(days)
+    for day in (days[20], days[3], days[-1]):
+        night.run_night(past.settings, day, skip=("close", "learn", "report"))
+    assert rollup_hashes(past.client) == once
 
 
 def test_the_commands_tell_what_there_is(past: Past, trained: forecasting.Trained) -> None:
@@ -285,7 +308,7 @@ def test_who_was_rolled_back_is_not_promoted_by_the_same_training(
         (
             "forecasting.build_features",
             "INSERT INTO forecast_features",
-        ),  # they are in the lake alone
+        ),  # nothing is there
         ("forecasting.predict", "INSERT INTO forecast_weeks"),  # days are there, their sums are not
     ],
 )
@@ -335,12 +358,18 @@ def test_slow_movers_are_scored_by_the_rule_and_then_by_a_version(
 
 def test_slow_movers_are_trained_when_four_new_weeks_are_over(past: Past, tmp_path: Path) -> None:
     settings = past.settings.model_copy(update={"home": tmp_path})
+    registry = Registry(connect_lake(settings.lake, url=settings.lake_url), SLOW_MOVERS)
     assert slow_movers.train(settings, LAST - timedelta(days=20), recipe=SLOW_RECIPE) is None
     early = slow_movers.train(settings, LAST - timedelta(days=7), recipe=SLOW_RECIPE)
     assert early is not None
-    assert slow_movers.train(settings, LAST, recipe=SLOW_RECIPE) is None
-    again = slow_movers.train(settings, LAST - timedelta(days=7), recipe=SLOW_RECIPE)
-    assert again == replace(early, is_new=False)
+    registry.promote(early.version)
+    served = replace(early, is_new=False, promoted=True)
+    assert slow_movers.train(settings, LAST, recipe=SLOW_RECIPE) == served
+    assert registry.versions() == [early.version]
+    code, said = run(past, "--home", str(tmp_path), "models", "rollback", "--model", "slow-movers")
+    assert code == 0, said
+    assert "a plain rule stands in" in said
+    assert registry.current() is None
 
 
 @pytest.mark.parametrize("before", ["card.json", "INSERT INTO model_metrics"])

@@ -29,7 +29,7 @@ from tillstream.settings import Settings, load_settings
 
 pytestmark = pytest.mark.integration
 
-NO_CLOSE = ("close", "report")
+NO_CLOSE = ("close", "learn", "report")
 KEYS = ["store_id", "product_id"]
 
 
@@ -186,6 +186,21 @@ def test_a_late_sale_redoes_its_own_day_and_no_other(chain_past: Settings, clien
     corrected = rollup_hashes(client)
     night.run_nights(chain_past, DAYS, skip=NO_CLOSE)
     assert rollup_hashes(client) == corrected
+
+
+def test_a_night_learns_and_an_earlier_one_does_not_undo_that(
+    chain_past: Settings, client: Client
+) -> None:
+    learn = night.step_named("learn")
+    assert "beliefs of demand" in night.perform(chain_past, DAYS[1], learn, run_id="second")
+    beliefs = frame(client, "SELECT count() AS n, any(as_of) AS at FROM demand_belief FINAL")
+    assert beliefs["n"][0] > 300
+    assert beliefs["at"][0].date() == DAYS[2]  # midnight after the day
+    said = night.perform(chain_past, DAYS[0], learn, run_id="first")
+    assert said == "a later day was learned from before"
+    night.perform(chain_past, DAYS[1], learn, run_id="again")
+    again = frame(client, "SELECT count() AS n, any(as_of) AS at FROM demand_belief FINAL")
+    assert again.equals(beliefs)
 
 
 def test_an_event_counted_twice_stops_the_load_and_what_was_served_stays(

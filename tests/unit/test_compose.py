@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,6 +70,14 @@ def test_every_variable_of_ours_is_a_setting(
     settings = settings_of(service, monkeypatch, tmp_path)
     assert settings.customer_key.get_secret_value() == "CUSTOMER_KEY"
     assert settings.lake_url == "s3://tillstream-lake"
+
+
+def test_image_holds_every_package() -> None:
+    """What `.dockerignore` leaves out is missing in the container and nowhere else."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    kept = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {f"!{name}" for name in packages} <= set(kept)
 
 
 def test_image_sets_only_real_settings() -> None:

@@ -54,16 +54,21 @@ def row(**features: float) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize("listed_days", [10.0, 90.0, 150.0])
-def test_the_rule_is_a_negative_binomials_chance_of_none(listed_days: float) -> None:
+@pytest.mark.parametrize(
+    ("listed_days", "in_stock"), [(10.0, 1.0), (90.0, 1.0), (150.0, 1.0), (90.0, 0.2)]
+)
+def test_the_rule_is_a_negative_binomials_chance_of_none(
+    listed_days: float, in_stock: float
+) -> None:
     """Gamma-distributed rates make counts negative binomial (scipy's)."""
     units_a_day, units_a_sale = 0.06, 2.0
-    seen = min(listed_days, 90) + 14
+    seen = min(listed_days, 90) * in_stock + 14
     found = slow_movers.rule(
         row(
             item_rate_90=np.log(units_a_day),
             item_size=np.log(units_a_sale),
             days_listed=listed_days,
+            item_in_stock_30=in_stock,
         )
     )
     sales = units_a_day / units_a_sale * seen
@@ -104,7 +109,7 @@ def test_an_empty_shelf_says_nothing_and_a_sale_says_all(history: History) -> No
     units, in_stock = history.panel.units.copy(), history.panel.in_stock.copy()
     units[:4, origin:] = 0
     units[:4, 0] = 1
-    in_stock[0, origin:] = 0  # empty that morning
+    in_stock[0, origin - 1 :] = 0  # empty the day before
     in_stock[1, origin + 3 :] = 0  # emptied, though nothing was sold: by a count
     units[2, origin + 2] = 1  # sold out
     in_stock[2, origin + 3 :] = 0

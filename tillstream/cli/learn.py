@@ -40,26 +40,18 @@ def learn(
     so long that nothing may be there to phantom_stock.
     """
     from clickhouse.client import connect
-    from tillstream.learning.evidence import read
-    from tillstream.learning.learn import learn as learn_from
-    from tillstream.learning.phantoms import last_sales, phantoms, save_phantoms
-    from tillstream.learning.tables import save, summary
+    from tillstream.learning.stored import learn_stored
 
     settings: Settings = ctx.obj
     as_of_ms = _midnight_ms(as_of)
     with closing(connect(settings.warehouse)) as client:
-        evidence = read(client, as_of_ms=as_of_ms, days=days, half_life_days=half_life)
-        if not evidence.items.num_rows:
-            raise ConfigError(
-                f"no stock was reported before {_date(as_of_ms)}: there is nothing to learn from",
-                hint="replay or simulate some sales first, or choose a later --as-of",
-            )
-        learned = learn_from(evidence, half_life_days=half_life)
-        silent = phantoms(evidence, learned, last_sales(client, as_of_ms=as_of_ms))
-        save_phantoms(client, silent)
-        save(client, learned, evidence.items)
-    found = {"as_of": _date(as_of_ms), "days": days, **summary(evidence, learned)}
-    found["shelves_that_may_be_empty"] = silent.num_rows
+        learned = learn_stored(client, as_of_ms=as_of_ms, days=days, half_life_days=half_life)
+    if not learned:
+        raise ConfigError(
+            f"no stock was reported before {_date(as_of_ms)}: there is nothing to learn from",
+            hint="replay or simulate some sales first, or choose a later --as-of",
+        )
+    found = {"as_of": _date(as_of_ms), "days": days, **learned}
     if as_json:
         emit_json(found)
         return

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _NAME = Annotated[str, typer.Option("--model", help="demand-forecast or slow-movers.")]
 _AS_JSON = Annotated[bool, typer.Option("--json", help="For scripts.")]
 _MODEL = "demand-forecast"
+_WITH_A_RULE = ("slow-movers",)
 _TRAINED_BY = {_MODEL: "forecast", "slow-movers": "slow-movers"}
 
 
@@ -43,7 +44,9 @@ def list_versions(ctx: typer.Context, name: _NAME = _MODEL, as_json: _AS_JSON = 
         return
     table = Table(box=box.SIMPLE_HEAD, title=name, title_justify="left")
     judged_by = _judged_by(cards[0])
-    for column in ("version", "data to", "shelves", judged_by.replace("_", " "), "before", ""):
+    rule = f"{judged_by}_rule" in cards[0]["backtest"]
+    judged = (judged_by.replace("_", " "), *(("the rule",) if rule else ()), "before")
+    for column in ("version", "data to", "shelves", *judged, ""):
         table.add_column(column, justify="right")
     for card in cards:
         told = _summary(card, current)
@@ -53,6 +56,7 @@ def list_versions(ctx: typer.Context, name: _NAME = _MODEL, as_json: _AS_JSON = 
             told["last_day"],
             f"{told['shelves']:,}",
             f"{told[judged_by]:.4f}",
+            *((f"{told[f'{judged_by}_rule']:.4f}",) if rule else ()),
             "–" if before is None else f"{before:.4f}",
             "in service" if told["in_service"] else "",
         )
@@ -86,9 +90,13 @@ def promote(
 
 
 def rollback(ctx: typer.Context, name: _NAME = _MODEL) -> None:
-    """Put the version back into service that was there before the present one."""
-    version = _registry(ctx.obj, name).rollback()
-    console.print(f"{name} v{version} is in service again")
+    """Put the version back into service that was there before the present one; of slow-movers, the
+    plain rule before the first."""
+    version = _registry(ctx.obj, name).rollback(to_none=name in _WITH_A_RULE)
+    if version is None:
+        console.print(f"no version of {name} is in service: a plain rule stands in")
+    else:
+        console.print(f"{name} v{version} is in service again")
 
 
 def _registry(settings: Settings, name: str) -> "Registry":
@@ -99,14 +107,14 @@ def _registry(settings: Settings, name: str) -> "Registry":
 
 
 def _summary(card: dict[str, Any], current: int | None) -> dict[str, Any]:
-    judged_by = _judged_by(card)
+    judged_by, backtest = _judged_by(card), card["backtest"]
+    scores = (judged_by, f"{judged_by}_before", f"{judged_by}_rule")
     return {
         "version": card["version"],
         "in_service": card["version"] == current,
         "last_day": card["data"]["last_day"],
         "shelves": card["data"]["shelves"],
-        judged_by: card["backtest"][judged_by],
-        f"{judged_by}_before": card["backtest"][f"{judged_by}_before"],
+        **{name: backtest[name] for name in scores if name in backtest},
     }
 
 

@@ -1,4 +1,4 @@
-"""`tillstream slow-movers`: stock that lies, and how likely it is to go on lying."""
+"""`tillstream slow-movers`: stock that hardly sells, and how likely none of it does."""
 
 from contextlib import closing
 from dataclasses import asdict
@@ -32,8 +32,8 @@ def list_shelves(
     limit: Annotated[int, typer.Option(help="Shelves, at most.", min=1)] = 20,
     as_json: AS_JSON = False,
 ) -> None:
-    """Shelves with more than 12 weeks of stock, by the newest forecast: the most money that is
-    likely to lie for four weeks more comes first."""
+    """Shelves with more than 12 weeks of stock, by the newest forecast. First comes where the most
+    money is likely to stay for four weeks more."""
     from clickhouse.client import connect
     from clickhouse.queries import select
 
@@ -44,7 +44,7 @@ def list_shelves(
         emit_json(found)
         return
     if not found:
-        console.print("nothing lies for more than 12 weeks, or nothing was forecast yet")
+        console.print("no shelf has stock for more than 12 weeks, or nothing was forecast yet")
         return
     table = Table(box=box.SIMPLE_HEAD)
     for number, name in enumerate(_COLUMNS):
@@ -66,8 +66,10 @@ def list_shelves(
     console.print("[dim]none sold: how likely, within four weeks[/]")
 
 
-def _days(count: float) -> str:
+def _days(count: float | None) -> str:
     """The features count no further than half a year."""
+    if count is None:
+        return "–"
     return f"{count:.0f} days" if count < 180 else "half a year"
 
 
@@ -123,7 +125,7 @@ def evaluate(
     as_json: AS_JSON = False,
 ) -> None:
     """Hold out the last four weeks, say which shelves will sell nothing in them, and compare with
-    what the plain rule says. Takes two minutes."""
+    what the plain rule says. Takes a minute or two."""
     from tillstream.evaluation.forecast.source import history_of
     from tillstream.ml import slow_movers
     from tillstream.ml.features import History
@@ -164,20 +166,22 @@ def evaluate(
 
 _TEXTS = 4
 _COLUMNS = ("store", "product", "name", "", "stock", "at cost", "weeks", "unsold for", "none sold")
-# What an item costs is known, or follows from the price it last had. A shelf that was not scored
-# comes last.
+# What an item costs is known, or follows from the price it last had. Shelves that were not scored
+# come after those that were.
 _LIST = """
 SELECT toString(s.store_id) AS store_id, s.product_id AS product_id,
        if(p.name = '', s.product_id, p.name) AS name, s.class AS class,
        toFloat64(s.on_hand) AS on_hand,
-       toFloat64(s.on_hand) * coalesce(p.unit_cost, q.price * (1 - p.margin), 0) AS tied_up,
+       toFloat64(s.on_hand) * coalesce(p.unit_cost, q.price * (1 - ifNull(p.margin, 0.25)), 0)
+           AS tied_up,
        toFloat64(s.weeks_of_cover) AS weeks_of_cover,
        toFloat64(s.days_since_sale) AS days_since_sale,
        toFloat64(s.unsold_28) AS unsold_28, toString(s.as_of) AS as_of
 FROM slow_movers AS s
 LEFT JOIN
 (
-    SELECT product_id, product_name AS name, toFloat64(unit_cost) AS unit_cost, margin
+    SELECT product_id, product_name AS name, toFloat64(unit_cost) AS unit_cost,
+           toNullable(margin) AS margin
     FROM dim_product FINAL
 ) AS p ON p.product_id = s.product_id
 LEFT JOIN
@@ -186,5 +190,5 @@ LEFT JOIN
     FROM fact_sales WHERE unit_price > 0 GROUP BY product_id
 ) AS q ON q.product_id = s.product_id
 WHERE s.class != 'moving' AND ({store:String} = '' OR s.store_id = {store:String})
-ORDER BY tied_up * ifNull(unsold_28, 0) DESC, tied_up DESC, store_id, product_id
+ORDER BY unsold_28 IS NULL, tied_up * unsold_28 DESC, tied_up DESC, store_id, product_id
 LIMIT {limit:UInt32}"""

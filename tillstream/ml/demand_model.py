@@ -53,8 +53,7 @@ def training_origins(days: int, *, most: int = 40) -> list[int]:
 
 class Growing:
     """Grows trees from the weeks after `origins`, as many of them as were over by some day, and
-    remembers those that it has grown. Examples are drawn once. Raises ConfigError when there are
-    none."""
+    remembers those that it has grown. Examples are drawn once."""
 
     def __init__(self, history: History, origins: list[int], recipe: Recipe) -> None:
         self.history = history
@@ -76,7 +75,8 @@ class Growing:
         return cls(history, origins, recipe)
 
     def by(self, day: int) -> Trees:
-        """Trees that know what was over on the morning of `day`."""
+        """Trees that know what was over on the morning of `day`. Raises ConfigError when that says
+        nothing."""
         if day not in self._grown:
             found = self._examples.over_by(day)
             if not len(found):

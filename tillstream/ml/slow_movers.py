@@ -16,6 +16,7 @@ from scipy.special import logit
 from tillstream.errors import ConfigError
 from tillstream.ml.boosting import Recipe, gains, parameters
 from tillstream.ml.features import NAMES, History
+from tillstream.ml.groups import LONG_AGO
 from tillstream.ml.panel import LEAST_IN_STOCK
 
 Floats = NDArray[np.float64]
@@ -66,19 +67,23 @@ class SlowMovers:
         return gains(self.booster)
 
     def chance(self, values: Rows) -> Floats:
-        """Of selling nothing in UNSOLD_DAYS, (m,), for features (m, len(NAMES))."""
-        margin = logit(rule(values)).astype(np.float32)
-        found = self.booster.inplace_predict(values, base_margin=margin)
-        return np.asarray(found, dtype=np.float64)
+        """Of selling nothing in UNSOLD_DAYS, (m,), for features (m, len(NAMES)). Shelves that have
+        sold nothing for LONG_AGO days get the rule's: trees may have seen none of them."""
+        by_rule = rule(values)
+        found = self.booster.inplace_predict(values, base_margin=logit(by_rule).astype(np.float32))
+        never = values[:, _AT["days_since_sale"]] >= LONG_AGO
+        return np.where(never, by_rule, np.asarray(found, dtype=np.float64))
 
 
 def rule(values: Rows) -> Floats:
     """The chance of no sale that follows from a shelf's own rate alone, (m,).
 
-    Sales occur at a rate with a Gamma belief, which has seen up to 90 days of the shelf and 14 of
-    its kind; none in d days then has probability (b / (b + d))^a. Kept from 0 and 1 by 0.0001.
+    Sales occur at a rate with a Gamma belief, which has seen up to 90 days of the shelf, by the
+    share of the last 30 on which it had stock, and 14 of its kind; none in d days then has
+    probability (b / (b + d))^a. Kept from 0 and 1 by 0.0001.
     """
-    seen = np.minimum(values[:, _AT["days_listed"]].astype(np.float64), _MOST_DAYS) + _PRIOR_DAYS
+    listed = np.minimum(values[:, _AT["days_listed"]].astype(np.float64), _MOST_DAYS)
+    seen = listed * values[:, _AT["item_in_stock_30"]] + _PRIOR_DAYS
     units_a_day = np.exp(values[:, _AT["item_rate_90"]].astype(np.float64))
     units_a_sale = np.exp(values[:, _AT["item_size"]].astype(np.float64))
     sales = units_a_day / units_a_sale * seen
@@ -93,14 +98,15 @@ def origins(days: int) -> list[int]:
 
 
 def cases(history: History, at: Sequence[int], *, most: int | None = None) -> Cases:
-    """What became of every shelf that had stock and had ever sold on the mornings `at`, or of
-    `most` of them. A shelf that sold nothing because it ran empty says nothing."""
+    """What became of every shelf that had stock the day before one of the mornings `at` and had
+    ever sold by then, or of `most` of them. A shelf that sold nothing and was not on the shelf all
+    the time says nothing."""
     panel, draw = history.panel, np.random.default_rng(0)
     parts = []
     for origin in at:
         days = slice(origin, origin + UNSOLD_DAYS)
         unsold = np.asarray((panel.units[:, days] <= 0).all(axis=1))
-        tells = (panel.in_stock[:, origin] > 0) & (history.sale_days(origin) > 0)
+        tells = (panel.in_stock[:, origin - 1] > 0) & (history.sale_days(origin) > 0)
         tells &= ~unsold | (panel.in_stock[:, days].mean(axis=1) >= LEAST_IN_STOCK)
         if most is not None and tells.sum() > most / len(at):
             tells &= draw.random(len(tells)) < most / len(at) / tells.sum()
@@ -175,6 +181,10 @@ def judged(history: History, recipe: Recipe, *, before: SlowMovers | None) -> Ju
     """What trees would have said four weeks ago, knowing only what was over by then. Raises
     ConfigError when there is too little to know or to judge."""
     last = history.panel.days - UNSOLD_DAYS
+    if history.panel.days < LEAST_TRAINING_DAYS:
+        raise ConfigError(
+            f"{history.panel.days} days of sales are too few, {LEAST_TRAINING_DAYS} are needed"
+        )
     known = [at for at in origins(history.panel.days) if at + UNSOLD_DAYS <= last]
     trees, held = grown(history, known, recipe), cases(history, [last])
     if not len(held.unsold):
