@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,6 +20,8 @@ _FORESEEN = (TillstreamError, StreamingQueryException)
 _POLL_S = 0.5
 _FIRST_DELAY_S = 1.0
 _LONGEST_DELAY_S = 15.0
+# A query that ran so long was well: its next failure is not one more of the same.
+_WELL_S = 60.0
 
 
 class Job(Protocol):
@@ -73,11 +76,11 @@ class Supervisor:
     def _keep(self, job: Job) -> None:
         delay = _FIRST_DELAY_S
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 query = job.start()
                 self._on_state(job.name, "running", "")
                 self._wait(job, query)
-                delay = _FIRST_DELAY_S
             except IntegrityError as exc:
                 self._give_up(job, exc)
             except Exception as exc:  # else this query would end and the process live on without
@@ -86,6 +89,8 @@ class Supervisor:
                 if not self._engine_lives():
                     self._give_up(job, _engine_died())
                     continue
+                if time.monotonic() - began > _WELL_S:
+                    delay = _FIRST_DELAY_S
                 reason = why(exc)
                 log.warning(
                     "%s stopped: %s; trying again in %.0f s",

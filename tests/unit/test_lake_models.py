@@ -87,3 +87,13 @@ def test_nothing_expires_where_there_is_nothing(registry: Registry) -> None:
     registry.save({}, {})
     assert registry.expire(keep=2) == []
     assert registry.current() is None
+
+
+def test_the_only_version_may_give_way_to_none(registry: Registry) -> None:
+    registry.promote(registry.save({}, {}))
+    assert registry.rollback(to_none=True) is None
+    assert registry.current() is None
+    with pytest.raises(ConfigError, match="was in service before"):
+        registry.rollback(to_none=True)
+    registry.promote(1)
+    assert registry.current() == 1

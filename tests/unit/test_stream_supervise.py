@@ -89,6 +89,19 @@ def test_a_query_that_cannot_start_is_tried_again(failure: Exception) -> None:
     assert states == [*[("live", "retrying")] * 2, ("live", "running"), ("live", "stopped")]
 
 
+@pytest.mark.parametrize(("well_s", "delays"), [(60.0, [1, 2, 4]), (0.0, [1, 1, 1])])
+def test_the_delay_grows_until_a_query_was_well(
+    well_s: float,
+    delays: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(supervise, "_WELL_S", well_s)
+    run(Job("live", [ConnectionRefusedError() for _ in delays]))
+    told = [cast(tuple[Any, ...], record.args)[2] for record in caplog.records]
+    assert told == [0.001 * delay for delay in delays]
+
+
 def test_a_query_is_not_tried_again_once_the_java_process_is_gone() -> None:
     job = Job("live", [ConnectionRefusedError()])
     supervisor, states = run(job, engine_lives=lambda: False)
