@@ -63,6 +63,11 @@ class Registry:
         served = self._served()
         return served[-1] if served else None
 
+    @property
+    def has_served(self) -> bool:
+        """Whether any version was ever in service."""
+        return self.lake.exists(f"{self._folder}current.json")
+
     def promote(self, version: int) -> None:
         """Put a version into service. Raises ConfigError for one that is not there."""
         self.card(version)
@@ -79,7 +84,7 @@ class Registry:
         if len(served) < 2:
             raise ConfigError(
                 f"no version of {self.name} was in service before this one",
-                hint="choose one: tillstream models promote",
+                hint=f"choose one: tillstream models promote N --model {self.name}",
             )
         self._serve(served[:-1])
         return served[-2]
@@ -115,7 +120,7 @@ class Registry:
         return f"models/{self.name}/"
 
     def _served(self) -> list[int]:
-        if not self.lake.exists(f"{self._folder}current.json"):
+        if not self.has_served:
             return []
         return [int(version) for version in self._json("current.json")["served"]]
 

@@ -7,12 +7,12 @@ interval begins, so the run of 08:00 on the 21st is about the 20th.
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo, available_timezones
 
 import pyarrow as pa
 
 from clickhouse.client import Client
 from clickhouse.queries import select
+from tillstream.clock import zone_of
 from tillstream.errors import ConfigError
 
 # When the nights run, and why not earlier: midnight in Los Angeles is 08:00 UTC in winter.
@@ -63,7 +63,7 @@ def monday_of(day: date) -> date:
 def day_bounds_ms(day: date, zone: str) -> tuple[int, int]:
     """The first moment of `day` in a time zone, and that of the next day. A zone that nobody has
     heard of counts as UTC, as for the stream."""
-    place = ZoneInfo(zone) if zone in available_timezones() else ZoneInfo("UTC")
+    place = zone_of(zone)
     bounds = (datetime.combine(d, time.min, place) for d in (day, day + timedelta(days=1)))
     first, after = (int(moment.timestamp()) * 1000 for moment in bounds)
     return first, after

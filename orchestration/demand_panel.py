@@ -23,8 +23,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class StoreGroup:
-    """Stores that are looked at together, none named where it is all of them, and how many shelves
-    they have, roughly."""
+    """Stores that are looked at together, and about how many shelves they have."""
 
     stores: tuple[str, ...]
     shelves: int
@@ -39,9 +38,7 @@ class Sales:
     revenue: Floats
 
 
-def read(
-    client: Client, *, last_day: date, days: int, stores: Sequence[str] | None = None
-) -> Sales:
+def read(client: Client, *, last_day: date, days: int, stores: Sequence[str] = ()) -> Sales:
     """The `days` up to and with `last_day`, by the stores' own dates; fewer when there are fewer.
     Of all stores, where none are named.
 
@@ -51,7 +48,7 @@ def read(
     span = {
         "first": str(last_day - timedelta(days=days - 1)),
         "last": str(last_day),
-        "stores": list(stores or ()),
+        "stores": list(stores),
     }
 
     def rows(sql: str) -> pa.Table:
@@ -87,9 +84,9 @@ def read(
 def store_groups(
     client: Client, *, last_day: date, days: int, most_shelves: int
 ) -> list[StoreGroup]:
-    """All stores in one group, or, where they have more shelves than that, those that sold anything
-    in the `days` up to `last_day`, in groups of at most `most_shelves` (or of one larger store).
-    Their order has nothing to do with names, so each group is a fair sample of the chain."""
+    """The stores that sold anything in the `days` up to `last_day`, in groups of at most
+    `most_shelves`, or of one larger store; one group of none where nobody did. Their order has
+    nothing to do with names, so each group is a fair sample of the chain."""
     span = {"first": str(last_day - timedelta(days=days - 1)), "last": str(last_day)}
     found = queries.select(client, _STORES, parameters=span).to_pylist()
     groups = [StoreGroup((), 0)]
@@ -98,7 +95,7 @@ def store_groups(
         if last.stores and last.shelves + row["shelves"] > most_shelves:
             groups.append(last := StoreGroup((), 0))
         groups[-1] = StoreGroup((*last.stores, row["store_id"]), last.shelves + row["shelves"])
-    return groups if len(groups) > 1 else [StoreGroup((), groups[0].shelves)]
+    return groups
 
 
 def _in_stock(items: pa.Table, turns: pa.Table, *, first: int, days: int) -> Floats:

@@ -76,6 +76,8 @@ class Journal:
             raise
         report.state, report.seconds = "done", time.monotonic() - began
         self._write(report)
+        if any(one["step"] == name for one in open_alerts(self.client, self.day)):
+            self._alert(name, "resolved", "done again, and well", "")
         lineage.end(event, "COMPLETE")
 
     def resolve_alert(self) -> None:

@@ -14,6 +14,10 @@ _CREATE = re.compile(r"^CREATE (TABLE|VIEW|MATERIALIZED VIEW) (\w+)(?: TO (\w+))
 _READS = re.compile(r"\b(?:FROM|JOIN)\s+(\w+)")
 
 _ALL_TOPICS = (Topic.SALES, Topic.INVENTORY, Topic.PRICES, Topic.CUSTOMERS)
+LEARNED_FROM = (
+    *("fact_sales", "fact_inventory", "shelf_turns", "price_changes", "purchase_orders"),
+    *("demand_prior", "dim_product", "dim_store", "dim_supplier"),
+)
 _ROLLED = ("fact_sales", "fact_inventory", "shelf_turns", "item_sales_daily", "demand_prior")
 
 # What programs write, and from what. `tests/integration` holds every table against it.
@@ -35,8 +39,8 @@ WRITTEN: Mapping[str, tuple[str, ...]] = {
     "shelf_counts": ("current_stock_states",),
     "restock_alert_history": ("stockout_risk_history",),
     "restock_alerts_published": ("restock_alert_history",),
-    "demand_belief": ("item_sales_daily", "shelf_turns", "fact_sales"),
-    "demand_model": ("fact_sales", "fact_inventory", "purchase_orders"),
+    "demand_belief": LEARNED_FROM,
+    "demand_model": LEARNED_FROM,
     "rollup_hourly": (*_ROLLED, "dim_store"),
     "rollup_daily": ("rollup_hourly",),
     "rollup_weekly": ("rollup_daily",),
@@ -44,7 +48,7 @@ WRITTEN: Mapping[str, tuple[str, ...]] = {
     "quality_results": ("fact_sales", "fact_inventory", "rollup_daily"),
     "alert_actions": (Topic.ALERT_ACTIONS, "restock_alert_history"),
     "alert_states": ("restock_alert_history", "alert_actions"),
-    "phantom_stock": ("current_stock_states", "item_sales_daily", "demand_belief"),
+    "phantom_stock": LEARNED_FROM,
     "forecast_features": ("fact_sales", "shelf_turns", "price_changes", "dim_product"),
     "forecasts": ("forecast_features",),
     "forecast_weeks": ("forecasts",),

@@ -85,11 +85,12 @@ def settle(client: Client, registry: Registry, card: Mapping[str, Any], *, bette
     whether it is in service.
 
     The scores come last, so a version that lacks them is one whose run died, and has this done by
-    the next one; a version that has them is not promoted again behind the operator's back.
+    the next one; a version that has them is not promoted again behind the operator's back, unless
+    none has ever served.
     """
     version = int(card["version"])
     day = date.fromisoformat(card["data"]["last_day"])
-    if registry.current() is None or not _has_scores(client, registry.name, version, day):
+    if not registry.has_served or not _has_scores(client, registry.name, version, day):
         if better:
             registry.promote(version)
         scores = card["backtest"]["scores"]

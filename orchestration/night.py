@@ -18,6 +18,7 @@ from lake.client import connect as connect_lake
 from orchestration import late, quality, rollups
 from orchestration.close import close_day, require_known
 from orchestration.journal import Journal, StepReport
+from orchestration.lineage import LEARNED_FROM
 from orchestration.lock import only_night
 from orchestration.report import write_reports
 from producers.topics import TopicInspector
@@ -93,15 +94,23 @@ def _report(settings: Settings, client: Client, journal: Journal) -> str:
     return f"{written} reports in {folder}"
 
 
-def _learn(_settings: Settings, client: Client, journal: Journal) -> str:
+def _learn(settings: Settings, client: Client, journal: Journal) -> str:
     """What live scores begin with. A night of the past does not undo what a later one learned."""
     as_of = datetime.combine(journal.day, time(), tzinfo=UTC) + timedelta(days=1)
-    newest = queries.select(client, "SELECT max(as_of) AS newest FROM demand_model")
+    as_of_ms = round(as_of.timestamp() * 1000)
+    if as_of_ms > SystemClock().now_ms():
+        return "the day is not over: nothing is learned from it yet"
+    newest = queries.select(client, "SELECT max(as_of) AS newest FROM demand_belief")
     if newest["newest"][0].as_py() > as_of:
         return "a later day was learned from before"
-    found = learn_stored(client, as_of_ms=round(as_of.timestamp() * 1000))
+    found = learn_stored(client, as_of_ms=as_of_ms)
     if not found:
         return "no stock was reported: nothing to learn from"
+    if settings.risk.forecast_priors:
+        # The libraries of models are loaded only where they are needed.
+        from orchestration.forecast_tables import centre_beliefs
+
+        centre_beliefs(client, journal.day)
     return f"{found['items']:,} beliefs of demand"
 
 
@@ -142,13 +151,13 @@ STEPS: tuple[Step, ...] = (
     Step("transform", _transform, reads=_MADE_FROM, writes=("quality_results",)),
     Step("load", _load, reads=_MADE_FROM, writes=_LOAD_TABLES),
     Step("correct", _correct, reads=_MADE_FROM, writes=_LOAD_TABLES),
+    Step("report", _report, reads=(*rollups.ROLLUPS, "quality_results")),
     Step(
         "learn",
         _learn,
-        reads=(*_FACTS, "item_sales_daily", "shelf_turns", "purchase_orders"),
+        reads=LEARNED_FROM,
         writes=("demand_belief", "demand_model", "phantom_stock"),
     ),
-    Step("report", _report, reads=(*rollups.ROLLUPS, "quality_results")),
 )
 
 
@@ -189,11 +198,11 @@ def run_nights(
     on_step: Callable[[StepReport], None] = lambda _: None,
 ) -> list[StepReport]:
     """Several nights. The stream is waited for and verified once, on the last day, which covers
-    the others; corrections, learning and the report also come once, at the end."""
+    the others; corrections, the report and learning also come once, at the end."""
     run_id = new_run_id()
     work = [(max(days), step_named("close"))]
     work += [(day, step_named(name)) for day in days for name in ("check", "transform", "load")]
-    work += [(max(days), step_named(name)) for name in ("correct", "learn", "report")]
+    work += [(max(days), step_named(name)) for name in ("correct", "report", "learn")]
     reports = []
     database = settings.warehouse.database
     with only_night(settings.home, database, doing=f"{len(days)} nights up to {max(days)}"):

@@ -76,9 +76,10 @@ class Supervisor:
     def _keep(self, job: Job) -> None:
         delay = _FIRST_DELAY_S
         while not self._stopping.is_set():
-            began = time.monotonic()
+            began = None
             try:
                 query = job.start()
+                began = time.monotonic()
                 self._on_state(job.name, "running", "")
                 self._wait(job, query)
             except IntegrityError as exc:
@@ -89,7 +90,7 @@ class Supervisor:
                 if not self._engine_lives():
                     self._give_up(job, _engine_died())
                     continue
-                if time.monotonic() - began > _WELL_S:
+                if began is not None and time.monotonic() - began > _WELL_S:
                     delay = _FIRST_DELAY_S
                 reason = why(exc)
                 log.warning(

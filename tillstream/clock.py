@@ -1,8 +1,9 @@
-"""Time as an argument, so that tests can hold it still."""
+"""Time as an argument, so that tests can hold it still; and the zones it is told in."""
 
 import time
 from dataclasses import dataclass
 from typing import Protocol
+from zoneinfo import ZoneInfo, available_timezones
 
 
 class Clock(Protocol):
@@ -27,3 +28,8 @@ class FakeClock:
 
     def advance(self, ms: int) -> None:
         self.at_ms += ms
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """A time zone by its name. One that nobody has heard of counts as UTC, everywhere."""
+    return ZoneInfo(name if name in available_timezones() else "UTC")

@@ -87,7 +87,8 @@ def measure(chain: Chain, *, memory_mb: int) -> dict[str, object]:
             day = datetime.now(tz=UTC).date() - timedelta(days=2)
             with closing(connect(warehouse, timeout_s=1800)) as client:
                 for ago in range(chain.past, -1, -1):
-                    _fill(client, day - timedelta(days=ago), chain, start=ago * chain.lines)
+                    start = (chain.past - ago) * chain.lines
+                    _fill(client, day - timedelta(days=ago), chain, start=start)
                 _commit(client, chain)
             if chain.past:
                 _put_into_service(settings)

@@ -112,7 +112,7 @@ CREATE ROW POLICY IF NOT EXISTS own_stores ON tillstream.anomalies
 -- and the head office need one that lets everything through.
 CREATE ROW POLICY IF NOT EXISTS whole_chain ON tillstream.* USING 1
     TO tillstream_stream_role, tillstream_migrator_role, tillstream_console_role,
-       tillstream_reader_role;
+       tillstream_desk_role, tillstream_reader_role;
 
 -- readonly = 2: a driver may choose how it is answered, and neither write nor pass the limits.
 CREATE SETTINGS PROFILE IF NOT EXISTS tillstream_store_limits SETTINGS

@@ -10,7 +10,8 @@ GRANT SELECT, INSERT ON tillstream.* TO tillstream_stream_role;
 -- A start waits for inserts of an earlier stream that the server still works on.
 GRANT SELECT ON system.processes TO tillstream_stream_role;
 
--- `tillstream provision`, `migrate`, `rebuild`, `dimensions load`: tables may come and go.
+-- `tillstream provision`, `migrate`, `rebuild`, `dimensions load`, and the nights with `learn`,
+-- `forecast`, `slow-movers` and `customer erase`: tables and partitions may come and go.
 CREATE ROLE IF NOT EXISTS tillstream_migrator_role;
 GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, ALTER, TRUNCATE,
       SELECT, INSERT ON tillstream.* TO tillstream_migrator_role;

@@ -1,4 +1,5 @@
-"""Every night: close the day, check it, roll it up, put it in service, correct earlier days."""
+"""Every night: close the day, check it, roll it up, put it in service, correct earlier days,
+report, learn."""
 
 from airflow.sdk import chain, task
 

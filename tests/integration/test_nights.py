@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from clickhouse.queries import command as real_command
 from clickhouse.queries import select
 from orchestration import night, rollups
 from orchestration.day import store_days
+from orchestration.journal import open_alerts
 from orchestration.lock import only_night
 from tests.fixtures.nights import DAYS, fill, rollup_hashes
 from tests.fixtures.warehouse import WarehouseProcess, environment_of
@@ -198,9 +199,28 @@ def test_a_night_learns_and_an_earlier_one_does_not_undo_that(
     assert beliefs["at"][0].date() == DAYS[2]  # midnight after the day
     said = night.perform(chain_past, DAYS[0], learn, run_id="first")
     assert said == "a later day was learned from before"
+    today = datetime.now(tz=UTC).date()
+    assert "not over" in night.perform(chain_past, today, learn, run_id="too early")
     night.perform(chain_past, DAYS[1], learn, run_id="again")
     again = frame(client, "SELECT count() AS n, any(as_of) AS at FROM demand_belief FINAL")
     assert again.equals(beliefs)
+
+
+def test_what_failed_and_then_works_is_no_alert_any_more(
+    chain_past: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = night.step_named("report")
+
+    def disk_is_full(*_: Any) -> int:
+        raise ServiceError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(night, "write_reports", disk_is_full)
+        with pytest.raises(ServiceError, match="no space left"):
+            night.perform(chain_past, DAYS[1], report, run_id="full")
+    assert [one["step"] for one in open_alerts(client, DAYS[1])] == ["report"]
+    night.perform(chain_past, DAYS[1], report, run_id="again")
+    assert open_alerts(client, DAYS[1]) == []
 
 
 def test_an_event_counted_twice_stops_the_load_and_what_was_served_stays(

@@ -87,6 +87,12 @@ def test_books_are_taken_for_right_until_somebody_counts() -> None:
     assert weight.tolist() == [[1], [1], [1]]
 
 
+def test_a_zone_nobody_has_heard_of_counts_as_utc() -> None:
+    noon = np.array([1_773_144_000_000])
+    assert utc_offset_ms("America/Nowhere", noon) == utc_offset_ms("", noon) == 0
+    assert utc_offset_ms("America/Chicago", noon) == -5 * 3_600_000
+
+
 def test_errors_are_those_found_on_shelves_of_that_size() -> None:
     recorded = np.repeat(ints(2, 20), 1000)
     found = recorded.copy()

@@ -96,8 +96,22 @@ def test_the_delay_grows_until_a_query_was_well(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """A query that starts and then fails."""
+
+    def fails(query: StreamingQuery) -> None:
+        raise ConnectionRefusedError
+
     monkeypatch.setattr(supervise, "_WELL_S", well_s)
-    run(Job("live", [ConnectionRefusedError() for _ in delays]))
+    job = Job("live", failure=ServiceError("it broke"))
+    monkeypatch.setattr(job, "stop", fails)
+    supervisor = Supervisor([job], on_state=lambda *_: None)
+
+    def starts() -> None:
+        if job.starts > len(delays):
+            supervisor.stop()
+
+    job.on_start = starts
+    supervisor.run()
     told = [cast(tuple[Any, ...], record.args)[2] for record in caplog.records]
     assert told == [0.001 * delay for delay in delays]
 

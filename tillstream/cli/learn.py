@@ -37,7 +37,8 @@ def learn(
 
     Nothing after midnight of that date is looked at, so a past night can be learned again. What was
     learned is written to demand_belief and demand_model, and the shelves that have sold nothing for
-    so long that nothing may be there to phantom_stock.
+    so long that nothing may be there to phantom_stock. Each night does the same for the day that
+    has ended, with the defaults.
     """
     from clickhouse.client import connect
     from tillstream.learning.stored import learn_stored

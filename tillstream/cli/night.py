@@ -30,7 +30,7 @@ NoClose = Annotated[
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
-        help="Roll a day up, check it, put it in service, correct earlier days, report.",
+        help="Roll a day up, check it, put it in service, correct earlier days, report, learn.",
         no_args_is_help=True,
     )
     group.command(
@@ -58,7 +58,7 @@ def run(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Do one day's night: close, check, transform, load, correct, report.
+    """Do one day's night: close, check, transform, load, correct, report, learn.
 
     The day must be over in every store. Doing it again changes nothing, unless events came late.
     When a critical check fails, nothing is replaced: what was in service stays, and the command
@@ -84,7 +84,7 @@ def backfill(
     as_json: Json = False,
 ) -> None:
     """Do the nights of several days. The stream is waited for and verified once, for the last day;
-    earlier days are corrected once, and the report is that of the last day."""
+    earlier days are corrected once; the report, and what is learned, are those of the last day."""
     from orchestration.day import days_between, parse_day
     from orchestration.night import run_nights
 

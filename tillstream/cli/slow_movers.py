@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from tillstream.cli.forecast import AS_JSON, DAY, last_day
@@ -52,9 +53,7 @@ def list_shelves(
     for row in found:
         chance = row["unsold_28"]
         table.add_row(
-            row["store_id"],
-            row["product_id"],
-            row["name"],
+            *(escape(row[name]) for name in ("store_id", "product_id", "name")),
             row["class"],
             f"{row['on_hand']:,.0f}",
             f"{row['tied_up']:,.2f}",
@@ -63,7 +62,7 @@ def list_shelves(
             "–" if chance is None else f"{chance:.0%}",
         )
     console.print(table)
-    console.print("[dim]none sold: how likely, within four weeks[/]")
+    console.print("[dim]none sold: the chance within four weeks[/]")
 
 
 def _days(count: float | None) -> str:
@@ -75,20 +74,22 @@ def _days(count: float | None) -> str:
 
 def train(ctx: typer.Context, day: DAY = None, as_json: AS_JSON = False) -> None:
     """Train the classifier on every day up to this one. A version goes into service when it beats
-    both a plain rule and the version that is there on the last four weeks."""
+    both a plain rule and the version that is there on the last four weeks; until that one is four
+    weeks old, none is trained."""
     from orchestration import slow_movers
-    from tillstream.ml.slow_movers import LEAST_TRAINING_DAYS, UNSOLD_DAYS
+    from tillstream.ml.slow_movers import LEAST_TRAINING_DAYS
 
     found = slow_movers.train(ctx.obj, last_day(day))
     if as_json:
         emit_json(None if found is None else asdict(found))
     elif found is None:
         console.print(
-            f"nothing to train on: {LEAST_TRAINING_DAYS} days of sales are needed, and"
-            f" {UNSOLD_DAYS} that the newest version has not seen"
+            f"nothing to train on: {LEAST_TRAINING_DAYS} days of sales are needed; a rule stands in"
         )
     else:
         before = found.log_loss_before
+        if not found.is_new:
+            console.print(f"nothing new is trained: v{found.version} knows the last four weeks")
         console.print(
             f"v{found.version}: log loss {found.log_loss:.4f}, the rule {found.log_loss_rule:.4f}"
             + ("" if before is None else f", the version before {before:.4f}")

@@ -3,10 +3,11 @@ by how long ago it was."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tillstream.clock import zone_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -66,7 +67,7 @@ def local_weekday(local_ms: Ints) -> Ints:
 
 def utc_offset_ms(zone: str, at_ms: Ints) -> Ints:
     """Local time less UTC at each moment (n,), ascending and in whole hours."""
-    place = ZoneInfo(zone)
+    place = zone_of(zone)
     day = at_ms // DAY_MS
     every, row = np.unique(day, return_inverse=True)
     noon = [datetime.fromtimestamp(int(d) * 86_400 + 43_200, tz=UTC) for d in every]

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
 from clickhouse.client import Client
+from tillstream.clock import zone_of
 from tillstream.errors import ConfigError
 from tillstream.planning.plan import Policy, plan, short_products
 from tillstream.planning.reading import newest_score, places, read_items
@@ -46,7 +46,7 @@ def regions(
     for name in sorted({one.region for one in known if one.store_id in wanted}):
         there = [one for one in known if one.region == name]
         asked = [one for one in there if one.store_id in wanted]
-        now = newest.astimezone(ZoneInfo(asked[0].time_zone or "UTC"))
+        now = newest.astimezone(zone_of(asked[0].time_zone))
         found.append(
             Region(
                 asked=[one.store_id for one in asked],

@@ -51,11 +51,13 @@ class Sales:
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What was believed of the item's demand before; `given` is False for the default."""
+    """What was believed of the item's demand before; `given` is False for the default. Sales before
+    `as_of` are in it, where it was learned."""
 
     daily_units: float
     weight_days: float
     given: bool
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +188,12 @@ def _score(client: Client, item: dict[str, str]) -> Score | None:
 def _prior(client: Client, rules: RiskSettings, item: dict[str, str]) -> Prior:
     learned = select(
         client,
-        f"SELECT a / b AS daily_units, b AS weight_days FROM demand_belief FINAL WHERE {_ITEM}",
+        "SELECT a / b AS daily_units, b AS weight_days, as_of FROM demand_belief FINAL"
+        f" WHERE {_ITEM}",
         parameters=item,
     ).to_pylist()
     if learned:
-        return Prior(learned[0]["daily_units"], learned[0]["weight_days"], given=True)
+        return Prior(**learned[0], given=True)
     found = select(
         client,
         f"SELECT daily_units FROM demand_prior FINAL WHERE {_ITEM}",

@@ -22,6 +22,10 @@ def sentences(found: Explanation) -> list[tuple[str, str]]:
     ]
     if score.low_confidence:
         lines.append(("assumed", _assumed_words(score)))
+    if found.prior.as_of is not None and found.prior.as_of > score.evidence_since:
+        lines.append(
+            ("note", "demand was learned anew since this score; the next one begins from that")
+        )
     if score.on_hand != found.stock.on_hand:
         lines.append(
             (

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyarrow.compute as pc
 
 from clickhouse.client import Client
+from tillstream.clock import zone_of
 from tillstream.planning.items import completed
 from tillstream.planning.plan import Policy, assess, plan
 from tillstream.planning.reading import newest_score, read_items
@@ -51,7 +51,7 @@ def what_if_ordered(
     if not table.num_rows:
         return None
     table = changed(table, change)
-    today = newest.astimezone(ZoneInfo(zone))
+    today = newest.astimezone(zone_of(zone))
     tomorrow = today.date() + timedelta(days=1)
     return WhatIfOrdered(
         now=_choice(table, Policy(now=today, day=today.date()), "now"),
