@@ -194,7 +194,7 @@ def _told(card: Mapping[str, Any]) -> str:
         ),
         model_files.gains_line(card),
         "",
-        "Shelves that have sold nothing for half a year have the rule's chance, not the trees'.",
+        "Shelves that never sold count like those that long have not: it has learned from none.",
         "Not meant for: shelves of a chain it was not trained on.",
         "",
     ]

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from tillstream.evaluation import metrics
+from tillstream.evaluation.forecast.source import some_stores
 
 RISK = np.array([0.9, 0.8, 0.4, 0.1])
 RAN_OUT = np.array([True, False, True, False])
@@ -117,3 +118,13 @@ def test_weighted_quantile_by_hand() -> None:
     assert metrics.weighted_quantile(hours, weight, 0.5) == 20.0
     assert metrics.weighted_quantile(hours, weight, 0.9) == 30.0
     assert np.isnan(metrics.weighted_quantile(hours[:0], weight[:0], 0.5))
+
+
+def test_stores_are_drawn_whole_until_there_are_enough_shelves() -> None:
+    store = np.repeat(np.arange(4), [10, 20, 30, 40])
+    rows = some_stores(store, shelves=60, seed=1)
+    kept, count = np.unique(store[rows], return_counts=True)
+    assert (count == np.array([10, 20, 30, 40])[kept]).all()
+    assert 0 < count.sum() <= 60
+    assert len(np.unique(store[some_stores(store, shelves=1, seed=1)])) == 1
+    assert len(some_stores(store, shelves=1_000, seed=1)) == len(store)

@@ -119,15 +119,15 @@ def evaluate(
     on: Annotated[
         str, typer.Option(help="recorded (Complete Journey), or a scenario of the simulator.")
     ] = "recorded",
-    least_sale_days: Annotated[
-        int, typer.Option(help="Shelves that sold on so many days before.", min=1)
-    ] = 3,
-    seed: Annotated[int, typer.Option(help="Of a scenario.")] = 0,
+    shelves: Annotated[
+        int, typer.Option(help="At most, roughly: stores are drawn until there are so many.", min=1)
+    ] = 150_000,
+    seed: Annotated[int, typer.Option(help="Of the stores drawn, and of a scenario.")] = 0,
     as_json: AS_JSON = False,
 ) -> None:
     """Hold out the last four weeks, say which shelves will sell nothing in them, and compare with
     what the plain rule says. Takes a minute or two."""
-    from tillstream.evaluation.forecast.source import history_of
+    from tillstream.evaluation.forecast.source import history_of, some_stores
     from tillstream.ml import slow_movers
     from tillstream.ml.features import History
 
@@ -137,11 +137,13 @@ def evaluate(
             ctx.obj,
             on,
             held_out_days=slow_movers.UNSOLD_DAYS,
-            least_sale_days=least_sale_days,
+            # Who picks shelves by how often they sold later picks those that go on selling.
+            least_sale_days=1,
             seed=seed,
         )
         on_phase("learning", None)
-        found = slow_movers.judged(History(data.panel), slow_movers.RECIPE, before=None)
+        panel = data.panel.of_items(some_stores(data.panel.store, shelves=shelves, seed=seed))
+        found = slow_movers.judged(History(panel), slow_movers.RECIPE, before=None)
     if as_json:
         emit_json(asdict(found))
         return

@@ -16,7 +16,6 @@ from scipy.special import logit
 from tillstream.errors import ConfigError
 from tillstream.ml.boosting import Recipe, gains, parameters
 from tillstream.ml.features import NAMES, History
-from tillstream.ml.groups import LONG_AGO
 from tillstream.ml.panel import LEAST_IN_STOCK
 
 Floats = NDArray[np.float64]
@@ -67,12 +66,10 @@ class SlowMovers:
         return gains(self.booster)
 
     def chance(self, values: Rows) -> Floats:
-        """Of selling nothing in UNSOLD_DAYS, (m,), for features (m, len(NAMES)). Shelves that have
-        sold nothing for LONG_AGO days get the rule's: trees may have seen none of them."""
-        by_rule = rule(values)
-        found = self.booster.inplace_predict(values, base_margin=logit(by_rule).astype(np.float32))
-        never = values[:, _AT["days_since_sale"]] >= LONG_AGO
-        return np.where(never, by_rule, np.asarray(found, dtype=np.float64))
+        """Of selling nothing in UNSOLD_DAYS, (m,), for features (m, len(NAMES))."""
+        margin = logit(rule(values)).astype(np.float32)
+        found = self.booster.inplace_predict(values, base_margin=margin)
+        return np.asarray(found, dtype=np.float64)
 
 
 def rule(values: Rows) -> Floats:

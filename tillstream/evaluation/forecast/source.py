@@ -1,7 +1,10 @@
 """What forecasts are judged on: recorded sales, or a made-up chain's."""
 
+import numpy as np
+
 from tillstream.evaluation.forecast.recorded import Recorded, recorded
 from tillstream.evaluation.forecast.simulated import simulated
+from tillstream.ml.panel import Ints
 from tillstream.settings import Settings
 
 
@@ -18,3 +21,12 @@ def history_of(
     return simulated(
         settings, on, held_out_days=held_out_days, least_sale_days=least_sale_days, seed=seed
     )
+
+
+def some_stores(store: Ints, *, shelves: int, seed: int) -> Ints:
+    """The rows of the stores (n,) that are drawn, whole, until there are so many shelves; at least
+    one store."""
+    count = np.bincount(store)
+    drawn = np.random.default_rng(seed).permutation(len(count))
+    kept = drawn[: max(1, int(np.searchsorted(np.cumsum(count[drawn]), shelves, side="right")))]
+    return np.flatnonzero(np.isin(store, kept))
