@@ -346,6 +346,9 @@ def test_slow_movers_are_scored_by_the_rule_and_then_by_a_version(
     found = slow_movers.train(settings, LAST, recipe=SLOW_RECIPE)
     assert found is not None and found.is_new
     assert found.promoted is (found.log_loss < found.log_loss_rule)
+    code, said = run(past, "--home", str(tmp_path), "models", "list", "--model", "slow-movers")
+    assert code == 0, said
+    assert "the rule" in said and f"{found.log_loss_rule:.4f}" in said
     registry.promote(found.version)
     slow_movers.score(settings, LAST)
     by_version = scored(past)
@@ -366,6 +369,10 @@ def test_slow_movers_are_trained_when_four_new_weeks_are_over(past: Past, tmp_pa
     served = replace(early, is_new=False, promoted=True)
     assert slow_movers.train(settings, LAST, recipe=SLOW_RECIPE) == served
     assert registry.versions() == [early.version]
+    again = ("slow-movers", "train", "--day", str(LAST))
+    code, said = run(past, "--home", str(tmp_path), *again)
+    assert code == 0, said
+    assert "nothing new is trained" in said
     code, said = run(past, "--home", str(tmp_path), "models", "rollback", "--model", "slow-movers")
     assert code == 0, said
     assert "a plain rule stands in" in said
@@ -400,6 +407,9 @@ def test_slow_movers_are_listed_with_their_chance_and_cost(
     assert all(row["weeks_of_cover"] > 12 and 0 < row["unsold_28"] < 1 for row in found)
     stakes = [row["tied_up"] * row["unsold_28"] for row in found]
     assert stakes == sorted(stakes, reverse=True) and stakes[0] > 0
+    code, said = run(past, "slow-movers", "list", "--limit", "3")
+    assert code == 0, said
+    assert found[0]["store_id"] in said and "none sold" in said
     code, said = run(past, "slow-movers", "list", "--store", "nowhere")
     assert "no shelf has stock" in said
     code, said = run(past, "models", "list", "--model", "slow-movers")
