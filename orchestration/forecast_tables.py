@@ -69,6 +69,19 @@ def save_forecasts(
         insert(client, "forecast_weeks", pa.table(_keys(some, day) | rows))
 
 
+def save_chances(
+    client: Client, items: pa.Table, chance: spread.Floats, day: date, version: int
+) -> None:
+    """Each shelf's chance (n,) of selling nothing, into slow_mover_scores."""
+    n = items.num_rows
+    rows = {
+        "unsold_28": pa.array(chance, _F32),
+        "model_version": pa.repeat(pa.scalar(version, pa.uint32()), n),
+        "made_at": _now(n),
+    }
+    insert(client, "slow_mover_scores", pa.table(_keys(items, day) | rows))
+
+
 def outcome(client: Client, day: date) -> dict[str, float]:
     """How the forecasts made seven days before `day` turned out, shelf by shelf; empty when none
     were made then."""

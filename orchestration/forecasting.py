@@ -16,6 +16,7 @@ from lake.models import DEMAND_FORECAST, Registry
 from orchestration import forecast_tables, model_files
 from orchestration.demand_panel import Sales, StoreGroup
 from orchestration.model_steps import (
+    features_file,
     known_groups,
     known_sales,
     model_step,
@@ -54,7 +55,7 @@ def build_features(settings: Settings, day: date) -> int:
     ) as (client, lake):
         groups = known_groups(client, day)
         table = pa.concat_tables(_features(client, day, group) for group in groups)
-        lake.write(f"features/inference/day={day}/items.parquet", table)
+        lake.write(features_file(day), table)
         return int(table.num_rows)
 
 

@@ -50,6 +50,11 @@ def model_step(
         yield client, connect_lake(settings.lake, url=settings.lake_url)
 
 
+def features_file(day: date) -> str:
+    """Where the lake has the features of every shelf for the forecast of `day`."""
+    return f"features/inference/day={day}/items.parquet"
+
+
 def training_sales(client: Client, day: date) -> Sales:
     """What a model is trained on: all stores, or as many as fit into memory, and as many days up to
     `day` as do, but at least _LEAST_DAYS where there are so many."""

@@ -4,7 +4,6 @@ Each function may be run again for its day: it leaves the same rows, and no seco
 same model.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -14,12 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from clickhouse.client import Client
-from clickhouse.writer import insert
 from lake.client import Lake
 from lake.models import SLOW_MOVERS, Registry
-from orchestration import model_files
+from orchestration import forecast_tables, model_files
 from orchestration.demand_panel import Sales
-from orchestration.model_steps import model_step, settle, training_sales, version_of
+from orchestration.model_steps import features_file, model_step, settle, training_sales, version_of
 from tillstream.errors import ConfigError
 from tillstream.ml import slow_movers
 from tillstream.ml.boosting import Recipe
@@ -82,7 +80,7 @@ def score(settings: Settings, day: date) -> int:
             part = shelves.slice(start, PART_ITEMS)
             values = np.column_stack([part[name].to_numpy() for name in NAMES])
             chance = slow_movers.rule(values) if model is None else model.chance(values)
-            _save(client, part, chance, day, version)
+            forecast_tables.save_chances(client, part, chance, day, version)
         return int(shelves.num_rows)
 
 
@@ -121,30 +119,12 @@ def _loaded(registry: Registry, version: int) -> SlowMovers:
 
 
 def _features(lake: Lake, day: date) -> pa.Table:
-    name = f"features/inference/day={day}/items.parquet"
+    name = features_file(day)
     if not lake.exists(name):
         raise ConfigError(
             f"the lake has no features of {day}", hint=f"tillstream forecast predict --day {day}"
         )
     return lake.read(name)
-
-
-def _save(
-    client: Client, shelves: pa.Table, chance: slow_movers.Floats, day: date, version: int
-) -> None:
-    n = shelves.num_rows
-    now = pa.scalar(time.time_ns() // 1000, pa.timestamp("us", tz="UTC"))
-    table = pa.table(
-        {
-            "store_id": shelves["store_id"],
-            "product_id": shelves["product_id"],
-            "as_of": pa.repeat(pa.scalar(day, pa.date32()), n),
-            "unsold_28": pa.array(chance, pa.float32()),
-            "model_version": pa.repeat(pa.scalar(version, pa.uint32()), n),
-            "made_at": pa.repeat(now, n),
-        }
-    )
-    insert(client, "slow_mover_scores", table)
 
 
 def _card(

@@ -6,7 +6,7 @@ item without a history of its own falls back on its kind's.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import xgboost
@@ -87,10 +87,33 @@ def examples(history: History, origins: Sequence[int], recipe: Recipe) -> Exampl
 
 
 @dataclass(frozen=True, slots=True)
-class Trees:
+class Boosted:
     """A trained booster."""
 
     booster: xgboost.Booster
+
+    @classmethod
+    def loaded(cls, content: bytes) -> Self:
+        booster = xgboost.Booster()
+        booster.load_model(bytearray(content))
+        return cls(booster)
+
+    def saved(self) -> bytes:
+        return bytes(self.booster.save_raw("ubj"))
+
+    def gains(self) -> dict[str, float]:
+        """Total gain by feature, as a share of all; most first."""
+        scores = self.booster.get_score(importance_type="total_gain")
+        gain = {name: float(np.sum(value)) for name, value in scores.items()}
+        total = sum(gain.values()) or 1.0
+        ordered = sorted(gain.items(), key=lambda pair: -pair[1])
+        return {name: value / total for name, value in ordered}
+
+
+class Trees(Boosted):
+    """The mean of demand."""
+
+    __slots__ = ()
 
     @classmethod
     def grown(cls, examples: Examples, recipe: Recipe) -> "Trees":
@@ -109,15 +132,6 @@ class Trees:
         }
         return cls(xgboost.train(settings, data, recipe.rounds))
 
-    @classmethod
-    def loaded(cls, content: bytes) -> "Trees":
-        booster = xgboost.Booster()
-        booster.load_model(bytearray(content))
-        return cls(booster)
-
-    def saved(self) -> bytes:
-        return bytes(self.booster.save_raw("ubj"))
-
     def mean(self, rows: Rows, *, threads: int = 2) -> Floats:
         """Expected units, (items, HORIZON_DAYS)."""
         self.booster.set_param({"nthread": threads})
@@ -125,10 +139,6 @@ class Trees:
             rows.values.reshape(-1, len(NAMES)), base_margin=np.log(rows.anchor).ravel()
         )
         return np.asarray(found, dtype=np.float32).reshape(rows.anchor.shape)
-
-    def gains(self) -> dict[str, float]:
-        """How much each feature helped, as a share; most first."""
-        return gains(self.booster)
 
 
 def parameters(recipe: Recipe) -> dict[str, Any]:
@@ -144,12 +154,3 @@ def parameters(recipe: Recipe) -> dict[str, Any]:
         "nthread": recipe.threads,
         "seed": recipe.seed,
     }
-
-
-def gains(booster: xgboost.Booster) -> dict[str, float]:
-    """Total gain by feature, as a share of all; most first."""
-    scores = booster.get_score(importance_type="total_gain")
-    gain = {name: float(np.sum(value)) for name, value in scores.items()}
-    total = sum(gain.values()) or 1.0
-    ordered = sorted(gain.items(), key=lambda pair: -pair[1])
-    return {name: value / total for name, value in ordered}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from tillstream.errors import ConfigError
-from tillstream.ml.boosting import Recipe, gains, parameters
+from tillstream.ml.boosting import Boosted, Recipe, parameters
 from tillstream.ml.features import NAMES, History
 from tillstream.ml.panel import LEAST_IN_STOCK
 
@@ -46,24 +46,10 @@ class Cases:
     unsold: Bools
 
 
-@dataclass(frozen=True, slots=True)
-class SlowMovers:
+class SlowMovers(Boosted):
     """A trained classifier."""
 
-    booster: xgboost.Booster
-
-    @classmethod
-    def loaded(cls, content: bytes) -> "SlowMovers":
-        booster = xgboost.Booster()
-        booster.load_model(bytearray(content))
-        return cls(booster)
-
-    def saved(self) -> bytes:
-        return bytes(self.booster.save_raw("ubj"))
-
-    def gains(self) -> dict[str, float]:
-        """How much each feature helped, as a share; most first."""
-        return gains(self.booster)
+    __slots__ = ()
 
     def chance(self, values: Rows) -> Floats:
         """Of selling nothing in UNSOLD_DAYS, (m,), for features (m, len(NAMES))."""
