@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from tillstream.demand.belief import Belief, Floats
 from tillstream.demand.passage import TABLE_UNITS, sold_within
 from tillstream.demand.receipts import Receipts, follow
 from tillstream.demand.risk import (
+    beta_log_odds,
     demand_at_least,
     demand_quantile,
     expected_shortfall,
@@ -174,6 +175,41 @@ def test_risk_averages_over_lead_times() -> None:
     assert found[0] == pytest.approx(expected, abs=1e-12)
 
 
+def test_risk_averages_over_whether_goods_come_late() -> None:
+    known = one(3.0, 2.0, 1.5)
+    nowhere = np.zeros(1, dtype=np.int64)
+    found = stockout_risk(
+        known,
+        stock=array(4),
+        lead_days=np.array([[3.0]]),
+        lead_weight=np.ones((1, 1)),
+        receipts=Receipts(nowhere, array(1.0), array(6.0)),
+        late_receipts=Receipts(nowhere, array(2.0), array(6.0)),
+        late_chance=array(0.3),
+    )
+    in_time, late = (risk_of(known, 4, 3.0, [(at, 6.0)]) for at in (1.0, 2.0))
+    assert in_time < late
+    assert found[0] == pytest.approx(0.7 * in_time + 0.3 * late, abs=1e-12)
+
+
+def test_the_order_of_errors_does_not_matter() -> None:
+    known, units, weight = one(3.0, 2.0), array(3, -1, 0), array(0.1, 0.5, 0.4)
+
+    def found(order: list[int]) -> float:
+        return float(
+            stockout_risk(
+                known,
+                stock=array(2),
+                lead_days=array(2.0)[None],
+                lead_weight=np.ones((1, 1)),
+                error_units=units[None, order],
+                error_weight=weight[None, order],
+            )[0]
+        )
+
+    assert found([0, 1, 2]) == found([1, 2, 0]) == found([2, 0, 1])
+
+
 def test_an_error_of_the_record_counts_only_where_something_is_left() -> None:
     known = one(3.0, 2.0)
     found = stockout_risk(
@@ -278,7 +314,18 @@ def test_variance_three_times_the_mean_gives_the_true_tail() -> None:
 
 def test_time_to_empty_without_clumps_is_when_the_risk_is_that_high() -> None:
     days = time_to_empty(one(6.0, 4.0), array(5.0), 0.5)[0]
-    assert risk_of(one(6.0, 4.0), 5, days) == pytest.approx(0.5, abs=1e-9)
+    assert risk_of(one(6.0, 4.0), 5, days) == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
+def test_quantiles_of_the_beta_are_those_of_the_general_inverse(probability: float) -> None:
+    p, q = (grid.ravel() for grid in np.meshgrid(np.geomspace(0.05, 500, 40), [0.1, 1, 9, 800]))
+    x = special.betaincinv(p, q, probability)
+    inside = (x > 1e-12) & (x < 1 - 1e-12)
+    expected = np.log(x[inside] / (1 - x[inside]))
+    found = beta_log_odds(p, q, probability)
+    assert found[inside] == pytest.approx(expected, abs=2e-3)
+    assert np.isfinite(found[x > 1e-300]).all()
 
 
 @pytest.mark.parametrize("a", [2e3, 1e5, 1e9])

@@ -95,9 +95,9 @@ def test_bootstrap_resamples_clusters_not_rows() -> None:
 def test_a_band_holds_when_what_was_said_happened() -> None:
     draw = np.random.default_rng(3)
     risk = draw.uniform(0, 1, 40_000)
-    store = np.arange(40_000) % 40
-    right = metrics.bands(risk, draw.random(40_000) < risk, store, draws=300, seed=0)
-    wrong = metrics.bands(risk, draw.random(40_000) < risk / 2, store, draws=300, seed=0)
+    store, day = np.arange(40_000) % 40, np.arange(40_000) // 40 % 10
+    right = metrics.bands(risk, draw.random(40_000) < risk, store, day, draws=300, seed=0)
+    wrong = metrics.bands(risk, draw.random(40_000) < risk / 2, store, day, draws=300, seed=0)
     assert [band.low for band in right] == [0.0, 0.01, 0.05, 0.2, 0.5]
     assert sum(band.count for band in right) == 40_000
     assert all(band.holds for band in right)
@@ -106,8 +106,22 @@ def test_a_band_holds_when_what_was_said_happened() -> None:
     assert right[4].predicted == pytest.approx(0.75, abs=0.01)
 
 
+@pytest.mark.parametrize("shared", ["store", "day"])
+def test_what_a_store_or_a_day_shares_widens_the_interval(shared: str) -> None:
+    """Ten clusters at 1/2 have a standard error of 0.158, however many rows they are of."""
+    risk, cluster = np.full(4_000, 0.4), np.arange(4_000) % 10
+    other = np.arange(4_000) // 10 % 10
+    store, day = (cluster, other) if shared == "store" else (other, cluster)
+    band = metrics.bands(risk, cluster % 2 == 0, store, day, draws=2000, seed=1)[3]
+    assert band.observed.value == 0.5
+    assert band.observed.low == pytest.approx(0.5 - 1.96 * 0.158, abs=0.06)
+    assert band.observed.high == pytest.approx(0.5 + 1.96 * 0.158, abs=0.06)
+    assert band.holds
+
+
 def test_a_band_of_no_rows_says_nothing_and_holds() -> None:
-    found = metrics.bands(np.array([0.6]), np.array([True]), np.array([0]), draws=10, seed=0)
+    one = np.array([0])
+    found = metrics.bands(np.array([0.6]), np.array([True]), one, one, draws=10, seed=0)
     assert [band.count for band in found] == [0, 0, 0, 0, 1]
     assert found[0].holds
 

@@ -76,6 +76,37 @@ def test_each_thing_that_is_known_moves_the_risk_its_way() -> None:
     assert risk(recorded=np.array([-4])) == 1.0
 
 
+def test_goods_may_come_late() -> None:
+    coming = goods((0, NOW + DAY_MS, 20.0))
+    late = replace(CHAIN, late_ms=2 * DAY_MS)
+
+    def found(share: float) -> float:
+        shelf = shelves(coming=coming, late_share=np.array([share]))
+        return float(look_ahead(shelf, late).risk[0])
+
+    assert found(0.0) < found(0.5) < found(1.0)
+    # Late for sure, the goods are of no help before the order, which is late as well.
+    assert found(1.0) > risk()
+
+
+def test_an_order_may_come_after_the_goods_expire() -> None:
+    # They keep until the order is there, but not for a day more.
+    plenty = shelves(
+        recorded=np.array([50]), life_days=np.array([4]), came=goods((0, NOW - DAY_MS, 50.0))
+    )
+    assert look_ahead(plenty, CHAIN).spoilt[0] < 1e-6
+    late_at_times = replace(plenty, late_share=np.array([0.25]))
+    assert look_ahead(late_at_times, CHAIN).spoilt[0] == pytest.approx(0.25)
+
+
+def test_the_longer_a_supplier_stays_away_the_longer_he_is_expected_to() -> None:
+    def held(days: int) -> float:
+        coming = goods((0, NOW - 2 * HOUR_MS, 20.0))
+        return risk(coming=coming, held_ms=np.array([days * DAY_MS]))
+
+    assert held(0) < held(1) < held(4) < held(12)
+
+
 def test_wrong_books_are_known_of() -> None:
     recorded = np.full(400, 5)
     found = np.where(np.arange(400) % 5 == 0, 1, 5)

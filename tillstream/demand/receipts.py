@@ -58,6 +58,11 @@ class Receipts:
         kept = (rows[place] == self.item) & (self.at_days < days[place])
         return Receipts(place[kept], self.at_days[kept], self.units[kept])
 
+    def stretch(self, start: int, stop: int) -> "Receipts":
+        """Those of the items from `start` to before `stop`, renumbered."""
+        here = slice(*np.searchsorted(self.item, [start, stop]))
+        return Receipts(self.item[here] - start, self.at_days[here], self.units[here])
+
     def _where(self, chosen: NDArray[np.bool_]) -> "Receipts":
         return Receipts(self.item[chosen], self.at_days[chosen], self.units[chosen])
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaincinv, ndtri
+from scipy.special import betainc, betaincinv, betaln, ndtri
 
 from tillstream.demand.belief import Belief, Floats
 from tillstream.demand.passage import sold_within
@@ -14,6 +14,10 @@ FAR_DAYS = 3650.0
 _LEAST_DAYS = 1e-9
 # A risk that cannot be above this is not looked at more closely.
 _NEGLIGIBLE = 1e-4
+# Parts of a risk that cannot come to more than this are left out.
+_WORTH = 3e-4
+# Newton's method settles in two or three steps, or not at all.
+_MOST_STEPS = 8
 # Items taken at a time: the arrays of one turn stay in the processor's cache.
 _CHUNK = 32_768
 
@@ -25,6 +29,8 @@ def stockout_risk(
     lead_days: Floats,
     lead_weight: Floats,
     receipts: Receipts | None = None,
+    late_receipts: Receipts | None = None,
+    late_chance: Floats | None = None,
     error_units: Floats | None = None,
     error_weight: Floats | None = None,
 ) -> Floats:
@@ -32,22 +38,30 @@ def stockout_risk(
 
     `stock` (n,) is what the record says; the order arrives after `lead_days` (n, K) demand days
     with chance `lead_weight` (n, K). `receipts` on their way count from when they come; those with
-    no units or due after the horizon do not matter. Physical stock is the record plus
-    `error_units` (n, E) with chance `error_weight` (n, E), no error when left out; the risk is
-    that of a shelf with something on it (physical stock > 0), and 1 where that cannot be.
+    no units or due after the horizon do not matter. With a chance of `late_chance` (n,) all of an
+    item's come as `late_receipts` say instead, which must not be sooner. Physical stock is the
+    record plus `error_units` (n, E) with chance `error_weight` (n, E), no error when left out; the
+    risk is that of a shelf with something on it (physical stock > 0), and 1 where that cannot be.
     """
     n = len(stock)
     receipts = Receipts.none() if receipts is None else receipts.useful()
+    if late_receipts is None or late_chance is None:
+        late_receipts, late_chance = receipts, np.zeros(n)
+    late_receipts = late_receipts.useful()
     if error_units is None or error_weight is None:
         error_units, error_weight = np.zeros((n, 1)), np.ones((n, 1))
+    if (np.diff(error_units) < 0).any():
+        order = np.argsort(error_units, axis=1)
+        error_units = np.take_along_axis(error_units, order, axis=1)
+        error_weight = np.take_along_axis(error_weight, order, axis=1)
     risk = np.empty(n)
-    first = np.searchsorted(receipts.item, np.arange(0, n + _CHUNK, _CHUNK))
-    for turn, start in enumerate(range(0, n, _CHUNK)):
+    for start in range(0, n, _CHUNK):
         rows = slice(start, start + _CHUNK)
-        due = slice(first[turn], first[turn + 1])
         risk[rows] = _risk(
             belief.of_rows(rows),
-            Receipts(receipts.item[due] - start, receipts.at_days[due], receipts.units[due]),
+            receipts.stretch(start, start + _CHUNK),
+            late_receipts.stretch(start, start + _CHUNK),
+            late_chance=late_chance[rows],
             physical=stock[rows, None] + error_units[rows],
             chance=error_weight[rows],
             lead_days=lead_days[rows],
@@ -59,25 +73,39 @@ def stockout_risk(
 def _risk(
     belief: Belief,
     receipts: Receipts,
+    late_receipts: Receipts,
     *,
+    late_chance: Floats,
     physical: Floats,
     chance: Floats,
     lead_days: Floats,
     lead_weight: Floats,
 ) -> Floats:
-    """One turn of `stockout_risk`; `physical` and `chance` are (n, E)."""
+    """One turn of `stockout_risk`; `physical`, ascending, and `chance` are (n, E)."""
     chance = _merged(physical, np.where(physical > 0, chance, 0.0))
     total = _at_worst(belief, physical, chance, lead_days, lead_weight)
     doubtful = total > _NEGLIGIBLE
     total[doubtful] = 0.0
+    # The more stands there, the lower the risk: what is left of it may not be worth a look.
+    left = np.cumsum(chance[:, ::-1], axis=1)[:, ::-1]
     for k in range(lead_days.shape[1]):
+        most = np.where(doubtful, lead_weight[:, k], 0.0)
         for e in range(physical.shape[1]):
             weight = chance[:, e] * lead_weight[:, k]
-            rows = np.flatnonzero(doubtful & (weight > 0))
+            rows = np.flatnonzero((weight > 0) & (left[:, e] * most > _WORTH))
             known = belief.of_rows(rows)
             days, units = lead_days[rows, k], physical[rows, e]
-            out = sold_within(known, days=days, units=units)
+            alone = sold_within(known, days=days, units=units)
+            out = alone.copy()
             sold_out_within(known, receipts.of(rows, days), days=days, units=units, risk=out)
+            # Goods that come late are worth no more than none.
+            late = np.flatnonzero(weight[rows] * late_chance[rows] * (alone - out) > _NEGLIGIBLE)
+            if len(late):
+                worse, of, when = alone[late], rows[late], days[late]
+                delayed, those = late_receipts.of(of, when), known.of_rows(late)
+                sold_out_within(those, delayed, days=when, units=units[late], risk=worse)
+                out[late] += late_chance[of] * (worse - out[late])
+            most[rows] = lead_weight[rows, k] * out
             total[rows] += weight[rows] * out
     known_chance = chance.sum(1)
     present = known_chance > 0
@@ -156,10 +184,43 @@ def time_to_empty(belief: Belief, stock: Floats, probability: float) -> Floats:
     a day: T = b·d·BetaPrime(stock/d, a).
     """
     clumps = np.maximum(stock, 0.0) / belief.dispersion
-    x = betaincinv(np.maximum(clumps, 1e-9), belief.a, probability)
-    with np.errstate(divide="ignore"):
-        days = belief.b * belief.dispersion * x / (1.0 - x)
+    with np.errstate(over="ignore"):
+        odds = np.exp(beta_log_odds(np.maximum(clumps, 1e-9), belief.a, probability))
+        days = belief.b * belief.dispersion * odds
     return np.where(stock <= 0, 0.0, np.minimum(days, FAR_DAYS))
+
+
+def beta_log_odds(p: Floats, q: Floats, probability: float) -> Floats:
+    """ln(x / (1 - x)) at the `probability` quantile x of Beta(p, q), (n,), to 2e-3 at worst.
+
+    Newton's method on the logarithm of the nearer tail, which is concave in the log odds, from
+    Paulson's approximation (Annals of Mathematical Statistics 13, 1942): some 0.6 of the time of
+    the general inverse, which takes over where it does not settle.
+    """
+    z, below = ndtri(probability), probability <= 0.5
+    tail = probability if below else 1.0 - probability
+    u, v, spread = 1.0 - 1.0 / (9.0 * p), 1.0 - 1.0 / (9.0 * q), z * z / 9.0
+    with np.errstate(all="ignore"):
+        first, second = v * v - spread / q, u * u - spread / p
+        root = (u * v + np.sign(z) * np.sqrt(u * u * v * v - first * second)) / first
+        odds = np.where(first > 0, 3.0 * np.log(root), 0.0) + np.log(p / q)
+        odds = np.where(np.isfinite(odds), odds, np.log(p / q))
+        log_beta = betaln(p, q)
+        left = np.arange(len(p))
+        for _ in range(_MOST_STEPS):
+            a, b, at = p[left], q[left], odds[left]
+            x, rest = 1.0 / (1.0 + np.exp(-at)), 1.0 / (1.0 + np.exp(at))
+            reached = betainc(a, b, x) if below else betainc(b, a, rest)
+            slope = np.exp(a * np.log(x) + b * np.log(rest) - log_beta[left])
+            step = np.log(tail / reached) * reached / slope
+            odds[left] += step if below else -step
+            # What is left over is of the order of the last step squared.
+            left = left[~(np.abs(step) < 1e-3)]
+            if not len(left):
+                return odds
+        x = betaincinv(p[left], q[left], probability)
+        odds[left] = np.log(x / (1.0 - x))
+    return odds
 
 
 def expected_shortfall(belief: Belief, days: Floats, stock: Floats) -> Floats:

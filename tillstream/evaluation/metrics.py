@@ -119,9 +119,12 @@ class Band:
         return not self.count or self.observed.low <= self.predicted <= self.observed.high
 
 
-def bands(risk: Floats, ran_out: Bools, clusters: Ints, *, draws: int, seed: int) -> list[Band]:
-    """By BANDS, with intervals by resampling clusters, never narrower than Wilson's: a few clusters
-    without a case would give an interval of nothing."""
+def bands(
+    risk: Floats, ran_out: Bools, store: Ints, day: Ints, *, draws: int, seed: int
+) -> list[Band]:
+    """By BANDS, with intervals by resampling both stores and days (Owen, Annals of Applied
+    Statistics 1, 2007: wide rather than narrow): shelves of a day share its weather. They are never
+    narrower than Wilson's: a few clusters without a case would give an interval of nothing."""
     number = np.clip(np.searchsorted(BANDS, risk, side="right") - 1, 0, len(BANDS) - 2)
     found = []
     for at, (low, high) in enumerate(pairwise(BANDS)):
@@ -130,14 +133,28 @@ def bands(risk: Floats, ran_out: Bools, clusters: Ints, *, draws: int, seed: int
         if not count:
             found.append(Band(low, high, 0, 0.0, Estimate(0.0, 0.0, 1.0)))
             continue
-        by_cluster = rates(ran_out[here].astype(np.float64), here[here], clusters[here])
-        estimate = bootstrapped(by_cluster, int(clusters.max()) + 1, draws=draws, seed=seed)
+        rate = hits / count
+        drawn = _rates_drawn(ran_out[here], store[here], day[here], draws=draws, seed=seed)
+        drawn_low, drawn_high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (rate, rate)
         narrow = wilson(hits, count)
         observed = Estimate(
-            hits / count, min(estimate.low, narrow[0]), max(estimate.high, narrow[1])
+            rate, float(min(drawn_low, narrow[0])), float(max(drawn_high, narrow[1]))
         )
         found.append(Band(low, high, count, float(risk[here].mean()), observed))
     return found
+
+
+def _rates_drawn(hit: Bools, store: Ints, day: Ints, *, draws: int, seed: int) -> Floats:
+    """The rate of `hit` when stores and days are drawn again, (draws,) but for draws of nothing."""
+    shape = int(store.max()) + 1, int(day.max()) + 1
+    hits, rows = np.zeros(shape), np.zeros(shape)
+    np.add.at(hits, (store, day), hit)
+    np.add.at(rows, (store, day), 1.0)
+    draw = np.random.default_rng(seed)
+    by_store, by_day = (draw.multinomial(size, np.full(size, 1 / size), draws) for size in shape)
+    count = np.einsum("ds,st,dt->d", by_store, rows, by_day)
+    some = count > 0
+    return np.asarray(np.einsum("ds,st,dt->d", by_store, hits, by_day)[some] / count[some])
 
 
 def rates(

@@ -228,7 +228,10 @@ def _report(
 
     of_risk: list[Band] = []
     if found.risk is not None:
-        of_risk = metrics.bands(found.risk, judged.ran_out, judged.store, draws=draws, seed=seed)
+        day = judged.group // judged.stores
+        of_risk = metrics.bands(
+            found.risk, judged.ran_out, judged.store, day, draws=draws, seed=seed
+        )
     return Report(
         name=name,
         judged=len(judged),

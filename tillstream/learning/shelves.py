@@ -1,7 +1,7 @@
 """The risk of shelves from everything that is known of them: one function for the night and the
 stream, arrays in and arrays out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 
@@ -22,10 +22,12 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 DemandDays = Callable[[Ints, Ints, Ints], Floats]
 
-# How much longer a supplier delivers nothing, in times of how long he has not: the middles of three
-# equally likely parts. Where nothing else is known, it goes on for longer than r with a chance of
-# t / (t + r) after t (Gott, Nature 363, 1993).
-_HELD_UP_LONGER = (0.2, 1.0, 5.0)
+# How much longer a supplier that has delivered nothing for t goes on so: longer than r with a
+# chance of (1 + r / (t + 2 days))^-2 (Lomax's law, of finite mean). By it 56 % of strikes end within
+# a day, as 55 % did in Britain in 2005 and 2006 (Office for National Statistics). Below are the
+# middles of five equally likely parts, in times of t + 2 days.
+_HELD_UP_MS = 2 * DAY_MS
+_HELD_UP_LONGER = tuple(chance**-0.5 - 1.0 for chance in (0.9, 0.7, 0.5, 0.3, 0.1))
 # Shelves taken at a time: bounds the memory, and is what a thread does in one go.
 _CHUNK = 65_536
 # Stands for "no receipt is due".
@@ -127,21 +129,21 @@ def look_ahead(shelves: Shelves, chain: Chain, *, threads: int = 1) -> Outlook:
 
 def _mean_outlook(shelves: Shelves, chain: Chain) -> Outlook:
     """Over how long suppliers that deliver nothing may go on like that."""
-    usual = _outlook(shelves, chain, np.zeros(len(shelves), dtype=np.int64))
+    found = _outlook(shelves, chain, np.zeros(len(shelves), dtype=np.int64))
     held = np.flatnonzero(shelves.held_ms > 0)
     if not len(held):
-        return usual
+        return found
     those = shelves.of_rows(held)
     parts = [
-        _outlook(those, chain, (those.held_ms * times).astype(np.int64))
+        _outlook(those, chain, ((those.held_ms + _HELD_UP_MS) * times).astype(np.int64))
         for times in _HELD_UP_LONGER
     ]
     for name in ("risk", "spoilt", "horizon_days", "lost_units"):
-        getattr(usual, name)[held] = np.mean([getattr(part, name) for part in parts], axis=0)
+        getattr(found, name)[held] = np.mean([getattr(part, name) for part in parts], axis=0)
     middle = parts[len(parts) // 2]
     for name in ("arrives_ms", "coming_units", "next_receipt_ms"):
-        getattr(usual, name)[held] = getattr(middle, name)
-    return usual
+        getattr(found, name)[held] = getattr(middle, name)
+    return found
 
 
 def _outlook(shelves: Shelves, chain: Chain, held: Ints) -> Outlook:
@@ -155,13 +157,18 @@ def _outlook(shelves: Shelves, chain: Chain, held: Ints) -> Outlook:
     every, start = np.arange(n), np.full(n, as_of_ms)
     on_time = demand_days(every, start, arrives)
     lead_days = np.stack([on_time, demand_days(every, start, arrives + chain.late_ms)], axis=1)
-    lead_weight = np.stack([1 - shelves.late_share, shelves.late_share], axis=1)
-    coming = _coming(shelves, held)
-    receipts = Receipts(
-        item=coming.row,
-        at_days=demand_days(coming.row, start[coming.row], coming.at_ms),
-        units=coming.units,
-    )
+    late = shelves.late_share
+    lead_weight = np.stack([1 - late, late], axis=1)
+    coming, delayed = _coming(shelves, held, 0), _coming(shelves, held, chain.late_ms)
+
+    def receipts_of(goods: Goods) -> Receipts:
+        return Receipts(
+            item=goods.row,
+            at_days=demand_days(goods.row, start[goods.row], goods.at_ms),
+            units=goods.units,
+        )
+
+    receipts, late_receipts = receipts_of(coming), receipts_of(delayed)
     stock = shelves.recorded.astype(np.float64)
     error_units, error_weight = chain.stock_error.of(shelves.recorded)
     risk = stockout_risk(
@@ -170,10 +177,12 @@ def _outlook(shelves: Shelves, chain: Chain, held: Ints) -> Outlook:
         lead_days=lead_days,
         lead_weight=lead_weight,
         receipts=receipts,
+        late_receipts=late_receipts,
+        late_chance=late,
         error_units=error_units,
         error_weight=error_weight,
     )
-    spoilt = _spoilt(shelves, chain.rhythm, arrives, coming)
+    spoilt = _spoilt(shelves, chain, arrives, ((coming, 1 - late), (delayed, late)))
     before = coming.at_ms < arrives[coming.row]
     next_ms = np.full(n, NEVER_MS)
     np.minimum.at(next_ms, coming.row[before], coming.at_ms[before])
@@ -204,34 +213,42 @@ def demand_clock(shelves: Shelves, rhythm: Rhythm) -> DemandDays:
     return demand_days
 
 
-def _coming(shelves: Shelves, held: Ints) -> Goods:
-    """Orders on their way, by row and time. What is overdue is expected with the next truck, and
-    what a supplier holds up once that may be over."""
+def _coming(shelves: Shelves, held: Ints, late_ms: int) -> Goods:
+    """Orders on their way, by row and time, if they come `late_ms` late. What is overdue is
+    expected with the next truck, and what a supplier holds up once that may be over."""
     due, as_of_ms = shelves.coming, shelves.as_of_ms
     next_truck = as_of_ms // DAY_MS * DAY_MS + shelves.truck_ms[due.row]
     next_truck = np.where(next_truck <= as_of_ms, next_truck + DAY_MS, next_truck)
-    at_ms = np.where(due.at_ms <= as_of_ms, next_truck, due.at_ms)
+    at_ms = np.where(due.at_ms <= as_of_ms, next_truck, due.at_ms + late_ms)
     until = held[due.row]
     at_ms = np.where(until > 0, np.maximum(at_ms, as_of_ms + until), at_ms)
     order = np.lexsort((at_ms, due.row))
     return Goods(due.row[order], at_ms[order], due.units[order])
 
 
-def _spoilt(shelves: Shelves, rhythm: Rhythm, arrives: Ints, coming: Goods) -> Floats:
+def _spoilt(
+    shelves: Shelves, chain: Chain, arrives: Ints, coming: Iterable[tuple[Goods, Floats]]
+) -> Floats:
+    """(n,), over what may be on its way with which chance (n,), and over whether the order comes
+    late."""
     spoilt = np.zeros(len(shelves))
     rows = np.flatnonzero(shelves.life_days > 0)
-    if len(rows):
-        those = shelves.of_rows(rows)
-        spoilt[rows] = spoilt_risk(
-            those.belief,
-            as_of_ms=shelves.as_of_ms,
-            life_days=those.life_days,
-            offset_ms=those.offset_ms,
-            arrives_ms=arrives[rows],
-            came=those.came,
-            coming=_goods_of(coming, rows),
-            demand_days=demand_clock(those, rhythm),
-        )
+    if not len(rows):
+        return spoilt
+    those = shelves.of_rows(rows)
+    late = those.late_share
+    for goods, chance in coming:
+        for late_ms, weight in ((0, 1 - late), (chain.late_ms, late)):
+            spoilt[rows] += (chance[rows] * weight) * spoilt_risk(
+                those.belief,
+                as_of_ms=shelves.as_of_ms,
+                life_days=those.life_days,
+                offset_ms=those.offset_ms,
+                arrives_ms=arrives[rows] + late_ms,
+                came=those.came,
+                coming=_goods_of(goods, rows),
+                demand_days=demand_clock(those, chain.rhythm),
+            )
     return spoilt
 
 
