@@ -23,9 +23,9 @@ Ints = NDArray[np.int64]
 DemandDays = Callable[[Ints, Ints, Ints], Floats]
 
 # How much longer a supplier that has delivered nothing for t goes on so: longer than r with a
-# chance of (1 + r / (t + 2 days))^-2 (Lomax's law, of finite mean). By it 56 % of strikes end within
-# a day, as 55 % did in Britain in 2005 and 2006 (Office for National Statistics). Below are the
-# middles of five equally likely parts, in times of t + 2 days.
+# chance of (1 + r / (t + 2 days))^-2 (Lomax's law, of finite mean). By it 56 % of strikes end
+# within a day, as 55 % did in Britain in 2005 and 2006 (Office for National Statistics). Below are
+# the middles of five equally likely parts, in times of t + 2 days.
 _HELD_UP_MS = 2 * DAY_MS
 _HELD_UP_LONGER = tuple(chance**-0.5 - 1.0 for chance in (0.9, 0.7, 0.5, 0.3, 0.1))
 # Shelves taken at a time: bounds the memory, and is what a thread does in one go.
