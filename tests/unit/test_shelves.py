@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tillstream.demand.belief import Belief
 from tillstream.demand.expiry import Goods
@@ -47,8 +49,12 @@ def shelves(n: int = 1, **changes: Any) -> Shelves:
     return replace(usual, **changes)
 
 
+def risk_of(one: Shelves) -> float:
+    return float(look_ahead(one, CHAIN).risk[0])
+
+
 def risk(**changes: Any) -> float:
-    return float(look_ahead(shelves(**changes), CHAIN).risk[0])
+    return risk_of(shelves(**changes))
 
 
 def test_the_plain_risk_is_that_of_demand_until_the_truck_comes() -> None:
@@ -97,6 +103,17 @@ def test_an_order_may_come_after_the_goods_expire() -> None:
     assert look_ahead(plenty, CHAIN).spoilt[0] < 1e-6
     late_at_times = replace(plenty, late_share=np.array([0.25]))
     assert look_ahead(late_at_times, CHAIN).spoilt[0] == pytest.approx(0.25)
+
+
+@given(share=st.floats(0.0, 1.0))
+def test_what_expires_for_sure_is_no_more_than_sure(share: float) -> None:
+    goner = shelves(
+        recorded=np.array([50]),
+        life_days=np.array([1]),
+        came=goods((0, NOW - DAY_MS, 50.0)),
+        late_share=np.array([share]),
+    )
+    assert 1.0 - 1e-12 <= risk_of(goner) <= 1.0
 
 
 def test_the_longer_a_supplier_stays_away_the_longer_he_is_expected_to() -> None:

@@ -249,7 +249,8 @@ def _spoilt(
                 coming=_goods_of(goods, rows),
                 demand_days=demand_clock(those, chain.rhythm),
             )
-    return spoilt
+    # Chances that come to one may come to a bit more in floating point.
+    return np.minimum(spoilt, 1.0)
 
 
 def _lost(
