@@ -48,7 +48,7 @@ from tillstream.contracts.catalogue import load_catalogue
 from tillstream.contracts.codec import Codec
 from tillstream.contracts.topics import Topic
 from tillstream.errors import ServiceError
-from tillstream.settings import WarehouseSettings
+from tillstream.settings import StreamSettings, WarehouseSettings
 
 CODEC = Codec(load_catalogue())
 START_MS = 1_700_000_000_000
@@ -191,6 +191,11 @@ def test_sparks_own_account_of_a_batch_is_read_from_the_log() -> None:
 def test_facts_and_windows_alone_are_measured_without_deduplication() -> None:
     assert stream_settings(Traffic.SALES) == {"deduplicate": False, "outputs": ()}
     assert not {"deduplicate", "outputs"} & set(stream_settings(Traffic.FULL))
+
+
+def test_what_scoring_costs_is_measured_by_leaving_out_risk_and_alerts_alone() -> None:
+    unscored = StreamSettings.model_validate(stream_settings(Traffic.FULL, scores=False))
+    assert set(StreamSettings().outputs) - set(unscored.outputs) == {"risk", "alerts"}
 
 
 # --- probes

@@ -32,6 +32,9 @@ def pipeline(
     warmup_batches: Annotated[
         int, typer.Option(help="First batches that are no part of `steady`.", min=1)
     ] = 1,
+    score: Annotated[
+        bool, typer.Option(help="Score risk meanwhile, as ever; without, to see what it costs.")
+    ] = True,
     runs: Runs = 3,
     keep: Annotated[bool, typer.Option(help="Leave each run's folder, services stopped.")] = False,
     as_json: Json = False,
@@ -60,7 +63,7 @@ def pipeline(
         tell=PipelineRun.as_dict,
         as_json=as_json,
         keep=keep,
-        **stream_settings(workload),
+        **stream_settings(workload, scores=score),
     )
 
 
