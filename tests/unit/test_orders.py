@@ -1,9 +1,10 @@
 """Which orders are on their way, and who delivers nothing."""
 
 import numpy as np
+import pytest
 
 from tillstream.learning.exposure import DAY_MS, HOUR_MS
-from tillstream.learning.orders import Orders
+from tillstream.learning.orders import Orders, held_up_longer_ms
 
 NOW = 1_000 * DAY_MS
 
@@ -33,3 +34,23 @@ def test_a_supplier_is_held_up_when_most_of_what_fell_due_stayed_away() -> None:
 def test_few_orders_do_not_make_a_strike() -> None:
     orders = Orders(ints(0, 0), ints(NOW - HOUR_MS, NOW - HOUR_MS), ints(0, 0))
     assert orders.held_up_ms(NOW, suppliers=1).tolist() == [0]
+
+
+def test_an_order_late_before_the_others_says_nothing_of_how_long_all_have_been() -> None:
+    """One from three days ago was late on its own; its supplier delivered yesterday morning."""
+    due = ints(-74, -38, -14, -14, -14, -14, -14) * HOUR_MS + NOW
+    came = np.where(due == NOW - 38 * HOUR_MS, due, 0)
+    orders = Orders(np.zeros(7, dtype=np.int64), due, came)
+    assert orders.missing(NOW).tolist() == [True, False, True, True, True, True, True]
+    assert orders.held_up_ms(NOW, suppliers=1).tolist() == [DAY_MS]
+    assert orders.held_up_ms(NOW + DAY_MS // 2, suppliers=1).tolist() == [26 * HOUR_MS]
+
+
+def test_how_long_it_goes_on_is_exponential_with_a_mean_nobody_knows() -> None:
+    """The median, by drawing means and holding on to those whose hold-up lasted two days."""
+    held_ms = np.array([2, 10, 2]) * DAY_MS
+    draw = np.random.default_rng(1)
+    lasted = draw.exponential(np.exp(draw.uniform(0.0, np.log(14.0), 1_000_000)))
+    longer = [np.median(lasted[lasted > days] - days) for days in (2, 10, 2)]
+    assert held_up_longer_ms(held_ms, 0.5) / DAY_MS == pytest.approx(longer, rel=0.03)
+    assert (np.diff([held_up_longer_ms(held_ms, c)[0] for c in (0.9, 0.5, 0.1)]) > 0).all()

@@ -15,6 +15,7 @@ from tillstream.demand.rhythm import Rhythm
 from tillstream.demand.risk import expected_shortfall, stockout_risk
 from tillstream.learning.exposure import DAY_MS
 from tillstream.learning.learn import Learned
+from tillstream.learning.orders import held_up_longer_ms
 from tillstream.learning.stockerror import StockError
 from tillstream.learning.supply import arrival_ms
 
@@ -22,12 +23,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 DemandDays = Callable[[Ints, Ints, Ints], Floats]
 
-# How much longer a supplier that has delivered nothing for t goes on so: longer than r with a
-# chance of (1 + r / (t + 2 days))^-2 (Lomax's law, of finite mean). By it 56 % of strikes end
-# within a day, as 55 % did in Britain in 2005 and 2006 (Office for National Statistics). Below are
-# the middles of five equally likely parts, in times of t + 2 days.
-_HELD_UP_MS = 2 * DAY_MS
-_HELD_UP_LONGER = tuple(chance**-0.5 - 1.0 for chance in (0.9, 0.7, 0.5, 0.3, 0.1))
+# A supplier that delivers nothing goes on so for longer than each of these with such a probability:
+# the middles of five equally likely parts.
+_HELD_UP_CHANCES = (0.9, 0.7, 0.5, 0.3, 0.1)
 # Shelves taken at a time: bounds the memory, and is what a thread does in one go.
 _CHUNK = 65_536
 # Stands for "no receipt is due".
@@ -135,8 +133,8 @@ def _mean_outlook(shelves: Shelves, chain: Chain) -> Outlook:
         return found
     those = shelves.of_rows(held)
     parts = [
-        _outlook(those, chain, ((those.held_ms + _HELD_UP_MS) * times).astype(np.int64))
-        for times in _HELD_UP_LONGER
+        _outlook(those, chain, held_up_longer_ms(those.held_ms, chance))
+        for chance in _HELD_UP_CHANCES
     ]
     for name in ("risk", "spoilt", "horizon_days", "lost_units"):
         getattr(found, name)[held] = np.mean([getattr(part, name) for part in parts], axis=0)
