@@ -103,11 +103,6 @@ def test_time_to_empty_is_the_time_at_which_the_risk_is_that_high(dispersion: fl
         assert demand_at_least(known, days, array(400.0))[0] == pytest.approx(probability, abs=0.03)
 
 
-def test_time_to_empty_without_clumps_is_exact() -> None:
-    days = time_to_empty(one(6.0, 4.0), array(5.0), 0.5)
-    assert demand_at_least(one(6.0, 4.0), days, array(5.0))[0] == pytest.approx(0.5, abs=1e-9)
-
-
 @pytest.mark.parametrize("on_hand", [0.0, -1.0, -500.0])
 def test_what_is_gone_lasts_no_time(on_hand: float) -> None:
     result = levels(one(2.0, 7.0), on_hand=array(on_hand), lead_time_days=array(2.0))

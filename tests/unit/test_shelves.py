@@ -91,8 +91,9 @@ def test_goods_may_come_late() -> None:
         return float(look_ahead(shelf, late).risk[0])
 
     assert found(0.0) < found(0.5) < found(1.0)
-    # Late for sure, the goods are of no help before the order, which is late as well.
-    assert found(1.0) > risk()
+    # Late for sure, they come two days later, which is a little before the order that is late too.
+    alone = float(look_ahead(shelves(late_share=np.array([1.0])), late).risk[0])
+    assert 0.5 * alone < found(1.0) < alone
 
 
 def test_an_order_may_come_after_the_goods_expire() -> None:
@@ -143,6 +144,28 @@ def test_an_overdue_order_comes_with_the_next_truck() -> None:
     found = look_ahead(shelves(coming=goods((0, NOW - 2 * HOUR_MS, 20.0))), CHAIN)
     assert found.next_receipt_ms.tolist() == [NOW + 22 * HOUR_MS]
     assert found.coming_units.tolist() == [20.0]
+
+
+def test_an_overdue_order_may_not_come_with_the_next_truck_either() -> None:
+    late = replace(CHAIN, late_ms=3 * DAY_MS)
+    coming = goods((0, NOW - 2 * HOUR_MS, 20.0))
+    with_it = float(look_ahead(shelves(coming=coming), replace(CHAIN, late_ms=0)).risk[0])
+    found = float(look_ahead(shelves(coming=coming), late).risk[0])
+    assert found == pytest.approx((with_it + risk()) / 2, rel=0.05)
+
+
+def test_a_shelf_is_empty_by_sales_or_by_spoilage_of_the_same_late_order() -> None:
+    """Late, it comes after everything expired; in time, what is left may sell out."""
+    share = 0.2
+    shelf = shelves(
+        recorded=np.array([8]),
+        life_days=np.array([4]),
+        came=goods((0, NOW - DAY_MS, 8.0)),
+        late_share=np.array([share]),
+    )
+    in_time = risk(recorded=np.array([8]), life_days=np.array([4]), came=shelf.came)
+    found = look_ahead(shelf, CHAIN)
+    assert found.risk[0] == pytest.approx((1 - share) * in_time + share, abs=2e-3)
 
 
 def test_lost_units_are_those_beyond_what_comes() -> None:

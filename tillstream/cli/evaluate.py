@@ -46,7 +46,9 @@ def evaluate(
     warmup_days: Annotated[int, typer.Option(help="Days to learn from before.", min=7)] = 42,
     test_days: Annotated[int, typer.Option(help="Days to be judged by.", min=1)] = 14,
     budget: Annotated[int, typer.Option(help="Alerts a store and day.", min=1)] = 5,
-    draws: Annotated[int, typer.Option(help="Of stores, for the intervals.", min=10)] = 200,
+    draws: Annotated[
+        int, typer.Option(help="Of stores and days, for the intervals.", min=10)
+    ] = 200,
     plots: Annotated[Path | None, typer.Option(help="A folder for the curves (SVG).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
@@ -56,7 +58,7 @@ def evaluate(
     The world is written to a warehouse in a scratch folder; predictions come from there, as
     `tillstream learn` would have made them that night. Beside them stand oracles, who know the true
     demand and lead times, and the rules that others use. Shelves that are empty already are not
-    judged. Intervals (95 %) come from drawing stores again.
+    judged. Intervals (95 %) come from drawing stores again; of what happened, days too.
     """
     from tillstream.bench.scratch import scratch_home, scratch_settings
 

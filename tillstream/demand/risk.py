@@ -1,5 +1,7 @@
 """How likely a shelf is to run empty before an order placed now can arrive."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, betaincinv, betaln, ndtri
@@ -22,6 +24,15 @@ _MOST_STEPS = 8
 _CHUNK = 32_768
 
 
+@dataclass(frozen=True, slots=True)
+class LateReceipts:
+    """With a chance of `chance` (n,) all that is on an item's way comes as `receipts` say, which
+    must not be sooner."""
+
+    receipts: Receipts
+    chance: Floats
+
+
 def stockout_risk(
     belief: Belief,
     *,
@@ -29,39 +40,64 @@ def stockout_risk(
     lead_days: Floats,
     lead_weight: Floats,
     receipts: Receipts | None = None,
-    late_receipts: Receipts | None = None,
-    late_chance: Floats | None = None,
+    late: LateReceipts | None = None,
     error_units: Floats | None = None,
     error_weight: Floats | None = None,
 ) -> Floats:
-    """P(physical stock reaches 0 before an order placed now arrives), (n,) in [0, 1].
+    """P(physical stock reaches 0 before an order placed now arrives), (n,) in [0, 1]: the mean of
+    `risk_by_lead` by `lead_weight` (n, K)."""
+    by_lead = risk_by_lead(
+        belief,
+        stock=stock,
+        lead_days=lead_days,
+        lead_weight=lead_weight,
+        receipts=receipts,
+        late=late,
+        error_units=error_units,
+        error_weight=error_weight,
+    )
+    mean: Floats = (lead_weight * by_lead).sum(1)
+    return np.minimum(mean, 1.0)
+
+
+def risk_by_lead(
+    belief: Belief,
+    *,
+    stock: Floats,
+    lead_days: Floats,
+    lead_weight: Floats,
+    receipts: Receipts | None = None,
+    late: LateReceipts | None = None,
+    error_units: Floats | None = None,
+    error_weight: Floats | None = None,
+) -> Floats:
+    """P(physical stock reaches 0 within `lead_days`), (n, K) in [0, 1]; what is left out comes to
+    less than 1e-3 of their mean.
 
     `stock` (n,) is what the record says; the order arrives after `lead_days` (n, K) demand days
-    with chance `lead_weight` (n, K). `receipts` on their way count from when they come; those with
-    no units or due after the horizon do not matter. With a chance of `late_chance` (n,) all of an
-    item's come as `late_receipts` say instead, which must not be sooner. Physical stock is the
-    record plus `error_units` (n, E) with chance `error_weight` (n, E), no error when left out; the
-    risk is that of a shelf with something on it (physical stock > 0), and 1 where that cannot be.
+    with chance `lead_weight` (n, K), by which it is decided what is worth a close look. `receipts`
+    on their way count from when they come; those with no units or due after the horizon do not
+    matter. Physical stock is the record plus `error_units` (n, E) with chance `error_weight`
+    (n, E), no error when left out; the risk is that of a shelf with something on it (physical
+    stock > 0), and 1 where that cannot be.
     """
     n = len(stock)
     receipts = Receipts.none() if receipts is None else receipts.useful()
-    if late_receipts is None or late_chance is None:
-        late_receipts, late_chance = receipts, np.zeros(n)
-    late_receipts = late_receipts.useful()
+    late = LateReceipts(receipts, np.zeros(n)) if late is None else late
+    delayed = late.receipts.useful()
     if error_units is None or error_weight is None:
         error_units, error_weight = np.zeros((n, 1)), np.ones((n, 1))
     if (np.diff(error_units) < 0).any():
         order = np.argsort(error_units, axis=1)
         error_units = np.take_along_axis(error_units, order, axis=1)
         error_weight = np.take_along_axis(error_weight, order, axis=1)
-    risk = np.empty(n)
+    risk = np.empty(lead_days.shape)
     for start in range(0, n, _CHUNK):
         rows = slice(start, start + _CHUNK)
         risk[rows] = _risk(
             belief.of_rows(rows),
             receipts.stretch(start, start + _CHUNK),
-            late_receipts.stretch(start, start + _CHUNK),
-            late_chance=late_chance[rows],
+            LateReceipts(delayed.stretch(start, start + _CHUNK), late.chance[rows]),
             physical=stock[rows, None] + error_units[rows],
             chance=error_weight[rows],
             lead_days=lead_days[rows],
@@ -73,43 +109,43 @@ def stockout_risk(
 def _risk(
     belief: Belief,
     receipts: Receipts,
-    late_receipts: Receipts,
+    late: LateReceipts,
     *,
-    late_chance: Floats,
     physical: Floats,
     chance: Floats,
     lead_days: Floats,
     lead_weight: Floats,
 ) -> Floats:
-    """One turn of `stockout_risk`; `physical`, ascending, and `chance` are (n, E)."""
-    chance = _merged(physical, np.where(physical > 0, chance, 0.0))
-    total = _at_worst(belief, physical, chance, lead_days, lead_weight)
-    doubtful = total > _NEGLIGIBLE
-    total[doubtful] = 0.0
+    """One turn of `risk_by_lead`; `physical`, ascending, and `chance` are (n, E)."""
+    chance = np.where(physical > 0, chance, 0.0)
+    known_chance = chance.sum(1, keepdims=True)
+    chance = _merged(physical, chance / np.where(known_chance > 0, known_chance, 1.0))
+    worst = _at_worst(belief, physical, chance, lead_days, lead_weight)
+    doubtful = worst > _NEGLIGIBLE
+    total = np.where(doubtful, 0.0, worst)[:, None] * np.ones(lead_days.shape[1])
     # The more stands there, the lower the risk: what is left of it may not be worth a look.
     left = np.cumsum(chance[:, ::-1], axis=1)[:, ::-1]
     for k in range(lead_days.shape[1]):
-        most = np.where(doubtful, lead_weight[:, k], 0.0)
+        most = np.where(doubtful, 1.0, 0.0)
         for e in range(physical.shape[1]):
-            weight = chance[:, e] * lead_weight[:, k]
-            rows = np.flatnonzero((weight > 0) & (left[:, e] * most > _WORTH))
+            weight = left[:, e] * lead_weight[:, k]
+            rows = np.flatnonzero((chance[:, e] > 0) & (weight * most > _WORTH))
             known = belief.of_rows(rows)
             days, units = lead_days[rows, k], physical[rows, e]
             alone = sold_within(known, days=days, units=units)
             out = alone.copy()
             sold_out_within(known, receipts.of(rows, days), days=days, units=units, risk=out)
             # Goods that come late are worth no more than none.
-            late = np.flatnonzero(weight[rows] * late_chance[rows] * (alone - out) > _NEGLIGIBLE)
-            if len(late):
-                worse, of, when = alone[late], rows[late], days[late]
-                delayed, those = late_receipts.of(of, when), known.of_rows(late)
-                sold_out_within(those, delayed, days=when, units=units[late], risk=worse)
-                out[late] += late_chance[of] * (worse - out[late])
-            most[rows] = lead_weight[rows, k] * out
-            total[rows] += weight[rows] * out
-    known_chance = chance.sum(1)
-    present = known_chance > 0
-    return np.where(present, np.minimum(total / np.where(present, known_chance, 1.0), 1.0), 1.0)
+            doubt = late.chance[rows] * (alone - out)
+            most[rows] = out + doubt
+            may = np.flatnonzero(weight[rows] * doubt > _NEGLIGIBLE)
+            if len(may):
+                items, horizon, worse = rows[may], days[may], alone[may]
+                delayed, those = late.receipts.of(items, horizon), known.of_rows(may)
+                sold_out_within(those, delayed, days=horizon, units=units[may], risk=worse)
+                out[may] += late.chance[items] * (worse - out[may])
+            total[rows, k] += chance[rows, e] * out
+    return np.where(known_chance > 0, np.minimum(total, 1.0), 1.0)
 
 
 def _merged(physical: Floats, chance: Floats) -> Floats:
@@ -183,15 +219,17 @@ def time_to_empty(belief: Belief, stock: Floats, probability: float) -> Floats:
     With demand in clumps of d units, stock/d clumps must be sold at a rate of Gamma(a, b·d) clumps
     a day: T = b·d·BetaPrime(stock/d, a).
     """
-    clumps = np.maximum(stock, 0.0) / belief.dispersion
+    days = np.zeros(len(stock))
+    some = np.flatnonzero(stock > 0)
+    known = belief.of_rows(some)
     with np.errstate(over="ignore"):
-        odds = np.exp(beta_log_odds(np.maximum(clumps, 1e-9), belief.a, probability))
-        days = belief.b * belief.dispersion * odds
-    return np.where(stock <= 0, 0.0, np.minimum(days, FAR_DAYS))
+        odds = np.exp(beta_log_odds(stock[some] / known.dispersion, known.a, probability))
+        days[some] = np.minimum(known.b * known.dispersion * odds, FAR_DAYS)
+    return days
 
 
 def beta_log_odds(p: Floats, q: Floats, probability: float) -> Floats:
-    """ln(x / (1 - x)) at the `probability` quantile x of Beta(p, q), (n,), to 2e-3 at worst.
+    """ln(x / (1 - x)) at the `probability` quantile x of Beta(p, q), (n,), to 1e-4.
 
     Newton's method on the logarithm of the nearer tail, which is concave in the log odds, from
     Paulson's approximation (Annals of Mathematical Statistics 13, 1942): some 0.6 of the time of

@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from simulators.world.chain import offset_of
 from simulators.world.ordering import after_strikes, truck_ms
-from simulators.world.scenario import SupplierStrike
+from simulators.world.scenario import Shock, SupplierStrike
 from simulators.world.seasons import DAY_MS
 from simulators.world.world import World
 from tillstream.evaluation.items import Items
+from tillstream.learning.orders import held_up_longer_ms
+from tillstream.learning.supply import DEFAULT_TRUCK_MS
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -64,14 +66,25 @@ def arrivals(world: World, items: Items, as_of_ms: int) -> Arrivals:
     return Arrivals(promised_ms, at_ms, weight)
 
 
-def with_strikes_begun(world: World, as_of_ms: int) -> World:
-    """The same world, in which strikes that have not begun never do."""
+def with_strikes_begun(world: World, as_of_ms: int, *, ends: float | None = None) -> World:
+    """The same world, in which strikes that have not begun never do. With `ends` nobody is told
+    when one ends before its first truck has come: it goes on for as long as
+    `held_up_longer_ms` says, with that chance of going on longer."""
     day = (as_of_ms - world.start_ms) // DAY_MS
+
+    def known(shock: Shock) -> Shock:
+        if not isinstance(shock, SupplierStrike):
+            return shock
+        if shock.from_day >= day:
+            return shock.model_copy(update={"from_day": _NEVER})
+        if ends is None or shock.from_day + shock.days < day:
+            return shock
+        lasted = day - shock.from_day
+        longer_ms = held_up_longer_ms(np.array([lasted * DAY_MS]), [ends])[0, 0]
+        # Trucks come in the morning: what ends before is over that day.
+        more = max(0, -(-(int(longer_ms) - DEFAULT_TRUCK_MS) // DAY_MS))
+        return shock.model_copy(update={"days": lasted + more})
+
     # A shock's number names its chance, so none may be left out.
-    shocks = tuple(
-        shock.model_copy(update={"from_day": _NEVER})
-        if isinstance(shock, SupplierStrike) and shock.from_day >= day
-        else shock
-        for shock in world.scenario.shocks
-    )
+    shocks = tuple(known(shock) for shock in world.scenario.shocks)
     return replace(world, scenario=world.scenario.model_copy(update={"shocks": shocks}))

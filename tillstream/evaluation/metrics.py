@@ -126,6 +126,7 @@ def bands(
     Statistics 1, 2007: wide rather than narrow): shelves of a day share its weather. They are never
     narrower than Wilson's: a few clusters without a case would give an interval of nothing."""
     number = np.clip(np.searchsorted(BANDS, risk, side="right") - 1, 0, len(BANDS) - 2)
+    shape = int(store.max()) + 1, int(day.max()) + 1
     found = []
     for at, (low, high) in enumerate(pairwise(BANDS)):
         here = number == at
@@ -134,7 +135,10 @@ def bands(
             found.append(Band(low, high, 0, 0.0, Estimate(0.0, 0.0, 1.0)))
             continue
         rate = hits / count
-        drawn = _rates_drawn(ran_out[here], store[here], day[here], draws=draws, seed=seed)
+        hit, rows = np.zeros(shape), np.zeros(shape)
+        np.add.at(hit, (store[here], day[here]), ran_out[here])
+        np.add.at(rows, (store[here], day[here]), 1.0)
+        drawn = _rates_drawn(hit, rows, draws=draws, seed=seed)
         drawn_low, drawn_high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (rate, rate)
         narrow = wilson(hits, count)
         observed = Estimate(
@@ -144,14 +148,11 @@ def bands(
     return found
 
 
-def _rates_drawn(hit: Bools, store: Ints, day: Ints, *, draws: int, seed: int) -> Floats:
-    """The rate of `hit` when stores and days are drawn again, (draws,) but for draws of nothing."""
-    shape = int(store.max()) + 1, int(day.max()) + 1
-    hits, rows = np.zeros(shape), np.zeros(shape)
-    np.add.at(hits, (store, day), hit)
-    np.add.at(rows, (store, day), 1.0)
+def _rates_drawn(hits: Floats, rows: Floats, *, draws: int, seed: int) -> Floats:
+    """`hits` over `rows`, each (stores, days), when stores and days are drawn again: (draws,) but
+    for draws of nothing."""
     draw = np.random.default_rng(seed)
-    by_store, by_day = (draw.multinomial(size, np.full(size, 1 / size), draws) for size in shape)
+    by_store, by_day = (draw.multinomial(n, np.full(n, 1 / n), draws) for n in rows.shape)
     count = np.einsum("ds,st,dt->d", by_store, rows, by_day)
     some = count > 0
     return np.asarray(np.einsum("ds,st,dt->d", by_store, hits, by_day)[some] / count[some])

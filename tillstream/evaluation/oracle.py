@@ -35,11 +35,12 @@ class Oracle:
         stock: Ints | None = None,
         error_units: Floats | None = None,
         error_weight: Floats | None = None,
+        ends: float | None = None,
     ) -> Floats:
         """(n,) of the snapshot's items, with the recorded stock or another, which is exact unless
-        the law of its error is given, (n, E) each."""
+        the law of its error is given, (n, E) each. `ends`: see `with_strikes_begun`."""
         rows, n, now = snapshot.row, len(snapshot), snapshot.as_of_ms
-        world = with_strikes_begun(self._world, now)
+        world = with_strikes_begun(self._world, now, ends=ends)
         law = arrivals(world, self._items, now)
         begun = self.demand.until(rows, np.full(n, now))
         come_ms = _come_ms(world, self._items, snapshot)

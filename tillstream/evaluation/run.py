@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from simulators.world.scenario import SupplierStrike
 from simulators.world.seasons import HOUR_MS
 from tillstream.errors import ConfigError
 from tillstream.evaluation import metrics
@@ -20,6 +21,7 @@ from tillstream.evaluation.rules import RULES, Scored, scored
 from tillstream.evaluation.scores import Judged, Statistic, gap_numbers, statistics
 from tillstream.evaluation.truth import Outcome, Truth
 from tillstream.evaluation.world import Case
+from tillstream.learning.shelves import HELD_UP_CHANCES
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -29,6 +31,7 @@ Predictor = Callable[[int], pa.Table]
 
 ORACLE: Final = "oracle"
 ORACLE_WITH_ERRORS: Final = "oracle, errors by law"
+ORACLE_STRIKES_OPEN: Final = "oracle, strikes of unknown end"
 ORACLE_PHYSICAL: Final = "oracle, physical stock"
 BUDGET: Final = 5
 # What a predictor is compared with the oracle by.
@@ -39,9 +42,9 @@ _ERROR_EDGES: Final = (1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 100)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One predictor's scores (names of `scores.SCORES`) with 95 % intervals by resampling stores,
-    its `bands` of risk (empty without probabilities), its ratios to the oracle, and the share of
-    judged items that it said nothing about."""
+    """One predictor's scores (names of `scores.SCORES`) with 95 % intervals by resampling stores
+    (those of `bands`: stores and days), its `bands` of risk (empty without probabilities), its
+    ratios to the oracle, and the share of judged items that it said nothing about."""
 
     name: str
     judged: int
@@ -144,10 +147,19 @@ def _known(trial: Trial, oracle: Oracle, snapshot: Snapshot) -> dict[str, Scored
     units, weight = pooled_errors(error, snapshot.recorded)
     return {
         ORACLE: scored(oracle.risk(snapshot)),
+        **_without_ends(trial, oracle, snapshot),
         ORACLE_WITH_ERRORS: scored(oracle.risk(snapshot, error_units=units, error_weight=weight)),
         ORACLE_PHYSICAL: scored(oracle.risk(snapshot, stock=snapshot.recorded + error)),
         **{name: rule(snapshot) for name, rule in RULES.items()},
     }
+
+
+def _without_ends(trial: Trial, oracle: Oracle, snapshot: Snapshot) -> dict[str, Scored]:
+    """In a scenario with strikes, an oracle that is not told when they end."""
+    if not any(isinstance(shock, SupplierStrike) for shock in trial.case.world.scenario.shocks):
+        return {}
+    risks = [oracle.risk(snapshot, ends=chance) for chance in HELD_UP_CHANCES]
+    return {ORACLE_STRIKES_OPEN: scored(np.mean(risks, axis=0))}
 
 
 def pooled_errors(error: Ints, recorded: Ints) -> tuple[Floats, Floats]:

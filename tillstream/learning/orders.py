@@ -1,5 +1,6 @@
 """Which orders are still on their way, and which suppliers deliver nothing at present."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,8 @@ class Orders:
 
     def held_up_ms(self, as_of_ms: int, *, suppliers: int) -> Ints:
         """For how long each of `suppliers` has delivered nothing, from the first order on that
-        fell due after his last delivery: 0 where he does deliver, else a day at least."""
+        fell due after his last delivery (to any store): 0 where he does deliver, else a day at
+        least, and less than OVERDUE_MS, after which orders are given up."""
         age_ms = as_of_ms - self.expected_ms
         due = (age_ms >= 0) & (age_ms < OVERDUE_MS)
         missing = due & self.missing(as_of_ms)
@@ -57,13 +59,12 @@ class Orders:
         return np.where(held, np.maximum(longest, DAY_MS), 0)
 
 
-def held_up_longer_ms(held_ms: Ints, chance: float) -> Ints:
-    """How much longer than `held_ms` (n,) suppliers that have delivered nothing go on so with a
-    probability of `chance`."""
+def held_up_longer_ms(held_ms: Ints, chances: Sequence[float]) -> Ints:
+    """How much longer than `held_ms` (n,) suppliers that have delivered nothing go on so with each
+    of `chances`: (len(chances), n)."""
     values, which = np.unique(held_ms, return_inverse=True)
     ahead = np.linspace(0.0, _LONGEST_DAYS, 2161)
-    days = values[:, None] / DAY_MS + ahead
-    lasts = np.exp(-days[:, :, None] / _MEAN_DAYS).mean(axis=2)
+    lasts = np.exp(-(values[:, None, None] / DAY_MS + ahead[:, None]) / _MEAN_DAYS).mean(axis=2)
     # It falls with time, and interpolation wants what rises.
-    longer = [np.interp(-chance, -one / one[0], ahead) for one in lasts]
-    return np.asarray((np.array(longer) * DAY_MS).astype(np.int64)[which])
+    longer = [np.interp(-np.asarray(chances), -one / one[0], ahead) for one in lasts]
+    return np.asarray((np.transpose(longer) * DAY_MS).astype(np.int64)[:, which])

@@ -1,7 +1,7 @@
 """The risk of shelves from everything that is known of them: one function for the night and the
 stream, arrays in and arrays out."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 
@@ -12,7 +12,7 @@ from tillstream.demand.belief import Belief
 from tillstream.demand.expiry import Goods, spoilt_risk
 from tillstream.demand.receipts import Receipts
 from tillstream.demand.rhythm import Rhythm
-from tillstream.demand.risk import expected_shortfall, stockout_risk
+from tillstream.demand.risk import LateReceipts, expected_shortfall, risk_by_lead
 from tillstream.learning.exposure import DAY_MS
 from tillstream.learning.learn import Learned
 from tillstream.learning.orders import held_up_longer_ms
@@ -23,9 +23,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 DemandDays = Callable[[Ints, Ints, Ints], Floats]
 
-# A supplier that delivers nothing goes on so for longer than each of these with such a probability:
-# the middles of five equally likely parts.
-_HELD_UP_CHANCES = (0.9, 0.7, 0.5, 0.3, 0.1)
+# With each of these chances a supplier that delivers nothing goes on so for longer than some time:
+# those are the middles of five equally likely parts.
+HELD_UP_CHANCES = (0.9, 0.7, 0.5, 0.3, 0.1)
+# That an overdue order does not come with the next truck either.
+_OVERDUE_LATE = 0.5
 # Shelves taken at a time: bounds the memory, and is what a thread does in one go.
 _CHUNK = 65_536
 # Stands for "no receipt is due".
@@ -34,7 +36,7 @@ NEVER_MS = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """How the chain works, as far as it was learned."""
+    """How the chain works, as far as it was learned. Orders that are late are so by `late_ms`."""
 
     rhythm: Rhythm
     late_ms: int
@@ -50,12 +52,12 @@ class Chain:
 class Shelves:
     """What is known of items at `as_of_ms`; arrays (n,), times in UTC milliseconds.
 
-    `recorded` stock is that of the books, `lead_days` the supplier's, `late_share` how often he is
-    late, and `held_ms` for how long he has delivered nothing (0: he delivers). `offset_ms` is local
-    time less UTC, `truck_ms` the time of the UTC day at which trucks come, `life_days` 0 for what
-    keeps. An item sells `boost` times as much until `boost_until_ms`. `coming` is what was ordered
-    and has not come, by when it was promised; `came` what came within a shelf life; both in order
-    of their row.
+    `recorded` stock is that of the books, `lead_days` the supplier's, `late_share` how often what
+    he brings is late, and `held_ms` for how long he has delivered nothing (0: he delivers).
+    `offset_ms` is local time less UTC, `truck_ms` the time of the UTC day at which trucks come,
+    `life_days` 0 for what keeps. An item sells `boost` times as much until `boost_until_ms`.
+    `coming` is what was ordered and has not come, by when it was promised; `came` what came within
+    a shelf life; both in order of their row.
     """
 
     as_of_ms: int
@@ -97,10 +99,10 @@ class Shelves:
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """Arrays (n,). `risk` is P(the shelf is empty before an order placed now arrives), `spoilt`
-    the part of it by goods that must be thrown away. That order comes at `arrives_ms` unless it is
-    late, `horizon_days` demand days from now; `coming_units` come before it, the first of them at
-    `next_receipt_ms` (NEVER_MS: none). `lost_units` are expected to be asked for in vain until
-    then."""
+    the part of it by goods that must be thrown away. That order comes at `arrives_ms`,
+    `horizon_days` demand days from now, and `coming_units` before it, the first of them at
+    `next_receipt_ms` (NEVER_MS: none), unless they are late. `lost_units` are expected to be asked
+    for in vain until then."""
 
     risk: Floats
     spoilt: Floats
@@ -127,20 +129,22 @@ def look_ahead(shelves: Shelves, chain: Chain, *, threads: int = 1) -> Outlook:
 
 def _mean_outlook(shelves: Shelves, chain: Chain) -> Outlook:
     """Over how long suppliers that deliver nothing may go on like that."""
-    found = _outlook(shelves, chain, np.zeros(len(shelves), dtype=np.int64))
-    held = np.flatnonzero(shelves.held_ms > 0)
-    if not len(held):
-        return found
+    is_held = shelves.held_ms > 0
+    if not is_held.any():
+        return _outlook(shelves, chain, np.zeros(len(shelves), dtype=np.int64))
+    held, others = np.flatnonzero(is_held), np.flatnonzero(~is_held)
     those = shelves.of_rows(held)
-    parts = [
-        _outlook(those, chain, held_up_longer_ms(those.held_ms, chance))
-        for chance in _HELD_UP_CHANCES
-    ]
-    for name in ("risk", "spoilt", "horizon_days", "lost_units"):
-        getattr(found, name)[held] = np.mean([getattr(part, name) for part in parts], axis=0)
-    middle = parts[len(parts) // 2]
-    for name in ("arrives_ms", "coming_units", "next_receipt_ms"):
-        getattr(found, name)[held] = getattr(middle, name)
+    longer = held_up_longer_ms(those.held_ms, HELD_UP_CHANCES)
+    parts = [_outlook(those, chain, longer_ms) for longer_ms in longer]
+    mean = {
+        name: np.mean([getattr(part, name) for part in parts], axis=0)
+        for name in ("risk", "spoilt", "horizon_days", "lost_units")
+    }
+    found = replace(parts[len(parts) // 2], **mean)
+    if len(others):
+        usual = shelves.of_rows(others)
+        both = [_outlook(usual, chain, np.zeros(len(others), dtype=np.int64)), found]
+        found = _ordered(_together(both), np.argsort(np.concatenate([others, held])))
     return found
 
 
@@ -153,11 +157,12 @@ def _outlook(shelves: Shelves, chain: Chain, held: Ints) -> Outlook:
     arrives = np.where(held > 0, np.maximum(arrives, as_of_ms + held), arrives)
     demand_days = demand_clock(shelves, chain.rhythm)
     every, start = np.arange(n), np.full(n, as_of_ms)
-    on_time = demand_days(every, start, arrives)
-    lead_days = np.stack([on_time, demand_days(every, start, arrives + chain.late_ms)], axis=1)
-    late = shelves.late_share
-    lead_weight = np.stack([1 - late, late], axis=1)
+    # The order is in time, or late.
+    arrivals = np.stack([arrives, arrives + chain.late_ms], axis=1)
+    weight = np.stack([1 - shelves.late_share, shelves.late_share], axis=1)
+    lead_days = np.stack([demand_days(every, start, at_ms) for at_ms in arrivals.T], axis=1)
     coming, delayed = _coming(shelves, held, 0), _coming(shelves, held, chain.late_ms)
+    late_chance = _late_chance(shelves)
 
     def receipts_of(goods: Goods) -> Receipts:
         return Receipts(
@@ -166,32 +171,35 @@ def _outlook(shelves: Shelves, chain: Chain, held: Ints) -> Outlook:
             units=goods.units,
         )
 
-    receipts, late_receipts = receipts_of(coming), receipts_of(delayed)
+    receipts = receipts_of(coming)
     stock = shelves.recorded.astype(np.float64)
     error_units, error_weight = chain.stock_error.of(shelves.recorded)
-    risk = stockout_risk(
+    risk = risk_by_lead(
         shelves.belief,
         stock=stock,
         lead_days=lead_days,
-        lead_weight=lead_weight,
+        lead_weight=weight,
         receipts=receipts,
-        late_receipts=late_receipts,
-        late_chance=late,
+        late=LateReceipts(receipts_of(delayed), late_chance),
         error_units=error_units,
         error_weight=error_weight,
     )
-    spoilt = _spoilt(shelves, chain, arrives, ((coming, 1 - late), (delayed, late)))
+    spoilt = _spoilt(shelves, chain.rhythm, arrivals, coming)
+    # Only where something comes does it matter whether it is late.
+    some = np.unique(coming.row[shelves.life_days[coming.row] > 0])
+    worse = _spoilt(shelves.of_rows(some), chain.rhythm, arrivals[some], _goods_of(delayed, some))
+    spoilt[some] += late_chance[some, None] * (worse - spoilt[some])
     before = coming.at_ms < arrives[coming.row]
     next_ms = np.full(n, NEVER_MS)
     np.minimum.at(next_ms, coming.row[before], coming.at_ms[before])
     return Outlook(
-        risk=np.maximum(risk, spoilt),
-        spoilt=spoilt,
+        risk=np.minimum((weight * np.maximum(risk, spoilt)).sum(1), 1.0),
+        spoilt=np.minimum((weight * spoilt).sum(1), 1.0),
         arrives_ms=arrives,
-        horizon_days=on_time,
+        horizon_days=lead_days[:, 0],
         coming_units=_sums(coming.row[before], coming.units[before], n),
         next_receipt_ms=next_ms,
-        lost_units=_lost(shelves.belief, receipts, stock, lead_days, lead_weight),
+        lost_units=_lost(shelves.belief, receipts, stock, lead_days, weight),
     )
 
 
@@ -212,43 +220,47 @@ def demand_clock(shelves: Shelves, rhythm: Rhythm) -> DemandDays:
 
 
 def _coming(shelves: Shelves, held: Ints, late_ms: int) -> Goods:
-    """Orders on their way, by row and time, if they come `late_ms` late. What is overdue is
-    expected with the next truck, and what a supplier holds up once that may be over."""
+    """Orders on their way, by row and time, if they come `late_ms` after they were promised. What
+    is overdue comes with the next truck at the soonest, and what a supplier holds up once that may
+    be over."""
     due, as_of_ms = shelves.coming, shelves.as_of_ms
     next_truck = as_of_ms // DAY_MS * DAY_MS + shelves.truck_ms[due.row]
     next_truck = np.where(next_truck <= as_of_ms, next_truck + DAY_MS, next_truck)
-    at_ms = np.where(due.at_ms <= as_of_ms, next_truck, due.at_ms + late_ms)
+    at_ms = due.at_ms + late_ms
+    at_ms = np.where(due.at_ms <= as_of_ms, np.maximum(at_ms, next_truck), at_ms)
     until = held[due.row]
     at_ms = np.where(until > 0, np.maximum(at_ms, as_of_ms + until), at_ms)
     order = np.lexsort((at_ms, due.row))
     return Goods(due.row[order], at_ms[order], due.units[order])
 
 
-def _spoilt(
-    shelves: Shelves, chain: Chain, arrives: Ints, coming: Iterable[tuple[Goods, Floats]]
-) -> Floats:
-    """(n,), over what may be on its way with which chance (n,), and over whether the order comes
-    late."""
-    spoilt = np.zeros(len(shelves))
+def _late_chance(shelves: Shelves) -> Floats:
+    """That what is on its way comes late (n,): what is overdue may come today or not."""
+    chance = shelves.late_share.copy()
+    chance[shelves.coming.row[shelves.coming.at_ms <= shelves.as_of_ms]] = _OVERDUE_LATE
+    return chance
+
+
+def _spoilt(shelves: Shelves, rhythm: Rhythm, arrivals: Ints, coming: Goods) -> Floats:
+    """The part of the risk by what must be thrown away, by when the order comes (n, K)."""
+    spoilt = np.zeros(arrivals.shape)
     rows = np.flatnonzero(shelves.life_days > 0)
     if not len(rows):
         return spoilt
     those = shelves.of_rows(rows)
-    late = those.late_share
-    for goods, chance in coming:
-        for late_ms, weight in ((0, 1 - late), (chain.late_ms, late)):
-            spoilt[rows] += (chance[rows] * weight) * spoilt_risk(
-                those.belief,
-                as_of_ms=shelves.as_of_ms,
-                life_days=those.life_days,
-                offset_ms=those.offset_ms,
-                arrives_ms=arrives[rows] + late_ms,
-                came=those.came,
-                coming=_goods_of(goods, rows),
-                demand_days=demand_clock(those, chain.rhythm),
-            )
-    # Chances that come to one may come to a bit more in floating point.
-    return np.minimum(spoilt, 1.0)
+    goods, demand_days = _goods_of(coming, rows), demand_clock(those, rhythm)
+    for k in range(arrivals.shape[1]):
+        spoilt[rows, k] = spoilt_risk(
+            those.belief,
+            as_of_ms=shelves.as_of_ms,
+            life_days=those.life_days,
+            offset_ms=those.offset_ms,
+            arrives_ms=arrivals[rows, k],
+            came=those.came,
+            coming=goods,
+            demand_days=demand_days,
+        )
+    return spoilt
 
 
 def _lost(
@@ -286,6 +298,10 @@ def _goods_of(goods: Goods, rows: Ints) -> Goods:
     place = np.minimum(np.searchsorted(rows, row), len(rows) - 1)
     kept = rows[place] == row
     return Goods(place[kept], at_ms[kept], units[kept])
+
+
+def _ordered(found: Outlook, rows: Ints) -> Outlook:
+    return Outlook(**{field.name: getattr(found, field.name)[rows] for field in fields(Outlook)})
 
 
 def _together(parts: list[Outlook]) -> Outlook:
