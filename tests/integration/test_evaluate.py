@@ -15,7 +15,12 @@ from tillstream.contracts.catalogue import load_catalogue
 from tillstream.errors import ConfigError
 from tillstream.evaluation.judge import OURS, Verdict, judge
 from tillstream.evaluation.rules import RULES
-from tillstream.evaluation.run import ORACLE, ORACLE_PHYSICAL, ORACLE_WITH_ERRORS
+from tillstream.evaluation.run import (
+    ORACLE,
+    ORACLE_PHYSICAL,
+    ORACLE_STRIKES_OPEN,
+    ORACLE_WITH_ERRORS,
+)
 from tillstream.settings import LakeSettings
 
 pytestmark = pytest.mark.integration
@@ -47,7 +52,14 @@ def verdict(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Verdict
 
 def test_everyone_is_judged_by_the_same_decisions(verdict: Verdict) -> None:
     names = [report.name for report in verdict.reports]
-    assert names == [OURS, ORACLE, ORACLE_WITH_ERRORS, ORACLE_PHYSICAL, *RULES]
+    assert names == [
+        OURS,
+        ORACLE,
+        ORACLE_STRIKES_OPEN,
+        ORACLE_WITH_ERRORS,
+        ORACLE_PHYSICAL,
+        *RULES,
+    ]
     assert {report.judged for report in verdict.reports} == {verdict.decisions}
     assert verdict.decisions > 1_000
     assert verdict.reports[0].missing == 0
@@ -67,8 +79,10 @@ def test_our_risks_say_more_than_the_base_rate_and_than_a_threshold(verdict: Ver
 
 
 def test_a_strike_is_noticed_by_what_does_not_come(verdict: Verdict) -> None:
-    """Only the oracle knows when it will end."""
+    """Only the oracle knows when it will end, and that is worth something."""
     assert verdict.reports[0].ratios["skill"].value > 0.8
+    by_name = {report.name: report.scores for report in verdict.reports}
+    assert by_name[ORACLE]["skill"].value > by_name[ORACLE_STRIKES_OPEN]["skill"].value
 
 
 def test_the_table_and_the_script_s_answer_hold_the_figures(

@@ -377,6 +377,7 @@ def test_the_past_is_filled_day_by_day() -> None:
 PIPELINE = PipelineRun(
     clean=True,
     traffic=Traffic.FULL,
+    scored=True,
     load_average=0.4,
     events=1_000_000,
     windows=900_000,

@@ -40,11 +40,13 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class PipelineRun:
-    """One drain. Seconds count from the start of the stream process. `steady_*` lie between the
-    commit that ends the warm-up and the last one. Only a run with `clean` counts."""
+    """One drain, with risk `scored` meanwhile or not. Seconds count from the start of the stream
+    process. `steady_*` lie between the commit that ends the warm-up and the last one. Only a run
+    with `clean` counts."""
 
     clean: bool
     traffic: Traffic
+    scored: bool
     load_average: float
     events: int
     windows: int
@@ -134,6 +136,7 @@ def measure_drain(
     return PipelineRun(
         clean=audit.clean and not findings,
         traffic=traffic,
+        scored=_scores(settings),
         load_average=load,
         events=waiting.events,
         windows=waiting.windows,

@@ -33,7 +33,7 @@ def pipeline(
         int, typer.Option(help="First batches that are no part of `steady`.", min=1)
     ] = 1,
     score: Annotated[
-        bool, typer.Option(help="Score risk meanwhile, as ever; without, to see what it costs.")
+        bool, typer.Option(help="full: score risk meanwhile, or not, to see what that costs.")
     ] = True,
     runs: Runs = 3,
     keep: Annotated[bool, typer.Option(help="Leave each run's folder, services stopped.")] = False,
@@ -48,6 +48,8 @@ def pipeline(
     """
     from tillstream.bench.pipeline import measure_drain, stream_settings
 
+    if workload is Traffic.SALES and not score:
+        raise typer.BadParameter("nothing of sales is scored anyway", param_hint="--no-score")
     measure_runs(
         ctx.obj,
         lambda own, on_phase: measure_drain(
@@ -70,7 +72,8 @@ def pipeline(
 def pipeline_table(runs: Sequence[PipelineRun]) -> Table:
     """Only clean runs are in the figures."""
     clean = [run for run in runs if run.clean]
-    table = runs_table(runs, f"{runs[0].traffic}: {runs[0].events:,} events")
+    way = "" if runs[0].scored or runs[0].traffic is Traffic.SALES else ", no risk"
+    table = runs_table(runs, f"{runs[0].traffic}{way}: {runs[0].events:,} events")
     rates = (
         ("steady", [run.steady_per_s for run in clean]),
         ("with start-up", [run.with_start_per_s for run in clean]),
