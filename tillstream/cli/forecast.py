@@ -110,8 +110,8 @@ def evaluate(
     with what others' methods say.
 
     Levels are single shelves and their sums. Scores are means with 95 % intervals from drawing
-    stores again (series, where they span stores). All of statsforecast's baselines take a quarter
-    of an hour on two cores, mostly ETS.
+    stores again (series, where they span stores). All of statsforecast's baselines take some
+    minutes on two cores, mostly ETS.
     """
     from tillstream.evaluation.forecast.backtest import Plan, backtest
     from tillstream.evaluation.forecast.source import history_of
