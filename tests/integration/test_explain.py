@@ -132,3 +132,26 @@ def test_the_command_prints_and_tells(
 
     assert "1095275 at store 304" in run()
     assert json.loads(run("--json"))["stock"]["on_hand"] == 3
+
+
+def test_an_item_that_sells_now_and_then_is_called_so(client: Client, sink: WarehouseSink) -> None:
+    """One unit on every fourth of 20 days; on the 21st it is scored."""
+    write(sink, moved(0, quantity_on_hand=9, event_time=AT))
+    days = [1, 5, 9, 13, 17, 21]
+    write(
+        sink,
+        *(sold(n, quantity=1, event_time=AT + timedelta(days=at)) for n, at in enumerate(days)),
+    )
+    seen = explain(client, RULES, *ITEM).sale_days
+    assert seen is not None
+    assert (seen.days, seen.sold_on, seen.pattern) == (21, 5, "intermittent")
+    assert 0.15 < seen.daily_units < 0.3
+    assert (
+        "; sold on 5 of the last 21 days, now and then, and by those alone"
+        in (words(client)["demand"])
+    )
+
+
+def test_an_item_new_to_the_shelf_has_no_pattern(client: Client, sink: WarehouseSink) -> None:
+    write(sink, moved(0, quantity_on_hand=9), sold(0, quantity=1, event_time=AT))
+    assert explain(client, RULES, *ITEM).sale_days is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tillstream.demand.belief import Floats
-from tillstream.demand.intermittent import PATTERNS, Series, pattern, sba, tallied, tsb
+from tillstream.demand.intermittent import PATTERNS, Series, pattern, tallied, tsb
 
 
 def series(rows: list[list[float]]) -> Series:
@@ -39,28 +39,15 @@ def test_tsb_by_hand() -> None:
     assert found.variance[0] == pytest.approx(p * 42.0 - (p * 6.0) ** 2)
 
 
-def test_tsb_forgets_an_item_that_died_and_sba_does_not() -> None:
+def test_tsb_forgets_an_item_that_died() -> None:
     before = start(days=10, demand_days=5, units=20, squares=100)
     silence = np.zeros((1, 100))
     assert tsb(silence, start=before).mean[0] == pytest.approx(2.0 * 0.95**100)
-    assert sba(silence, start=before).mean[0] == pytest.approx(0.95 * 2.0)
-
-
-def test_sba_by_hand() -> None:
-    before = start(days=10, demand_days=5, units=20, squares=80)  # interval 2, size 4, no variance
-    demand = np.array([[0.0, np.nan, 0.0, 0.0, 8.0, 0.0]])
-    found = sba(demand, start=before, weight=0.5)
-    assert found.mean[0] == pytest.approx(0.75 * 6.0 / 3.0)
-    ratio, variance = 0.5 / 1.5, 0.5 * 0.5 * 16.0
-    shape = 2 / 27 * (36.0 + ratio * variance) + variance / 9
-    assert found.variance[0] == pytest.approx(0.5 * 1.5 / 4 * shape)
 
 
 def test_first_demand_is_taken_whole() -> None:
     nothing = start(days=0, demand_days=0, units=0, squares=0)
     demand = np.array([[0.0, 0.0, 0.0, 6.0]])
-    assert sba(demand, start=nothing).mean[0] == pytest.approx(0.95 * 6.0 / 4.0)
-    assert sba(demand[:, :3], start=nothing).mean[0] == 0.0
     assert tsb(demand, start=nothing, probability_weight=0.1).mean[0] == pytest.approx(0.6)
 
 
@@ -70,7 +57,7 @@ def drawn(items: int, days: int) -> Floats:
     return np.where(rng.random((items, days)) < 0.25, size, 0.0)
 
 
-def test_rates_and_their_variances_agree_with_simulation() -> None:
+def test_the_rate_and_its_variance_agree_with_simulation() -> None:
     """Demand on a quarter of the days, of mean 4 and variance 3: 1 a day."""
     demand = drawn(4_000, 400)
     before = start(days=400, demand_days=100, units=400, squares=1900)
@@ -78,6 +65,3 @@ def test_rates_and_their_variances_agree_with_simulation() -> None:
     smoothed = tsb(demand, start=many)
     assert smoothed.mean.mean() == pytest.approx(1.0, rel=0.02)
     assert smoothed.variance.mean() == pytest.approx(demand.var(), rel=0.05)
-    corrected = sba(demand, start=many)
-    assert corrected.mean.mean() == pytest.approx(1.0, rel=0.03)
-    assert corrected.variance.mean() == pytest.approx(corrected.mean.var(), rel=0.25)

@@ -1,4 +1,4 @@
-"""Demand with many days of none: its classes, and two estimates of its daily rate."""
+"""Demand with many days of none: its classes, and an estimate of its daily rate."""
 
 from dataclasses import dataclass
 
@@ -97,35 +97,3 @@ def tsb(
             for old, new in ((size, today), (square, today**2))
         )
     return Rate(chance * size, np.maximum(chance * square - (chance * size) ** 2, 0.0))
-
-
-def sba(demand: Floats, *, start: Series, weight: float = 0.1) -> Rate:
-    """Rate after each item's `demand` (n, days) by Croston's method with the correction of
-    Syntetos & Boylan (IJF 21, 2005): (1 - α/2)·size/interval, both smoothed on days with demand.
-    NaN marks days that say nothing; they do not lengthen an interval.
-
-    It starts from the mean size and interval of `start`; without demand there the first day with
-    demand is taken whole. The variance is that of the estimate, by their formula with the mean
-    and variance of sizes and the interval as they stand at the end.
-    """
-    size, interval, variance = start.size, start.interval_days, start.size_variance
-    waited = np.zeros(len(demand))
-    for today in demand.T:
-        some = today > 0
-        waited = waited + ~np.isnan(today)
-        known = size > 0
-        pull = np.where(known, weight, 1.0)
-        off = np.where(some & known, today - size, 0.0)
-        variance = np.where(some & known, (1.0 - weight) * (variance + weight * off**2), variance)
-        size = np.where(some, size + pull * (today - size), size)
-        before = np.where(known, interval, waited)
-        interval = np.where(some, before + pull * (waited - before), interval)
-        waited = np.where(some, 0.0, waited)
-    none = ~(size > 0)
-    p = np.where(none, 1.0, np.maximum(interval, 1.0))
-    ratio = weight / (2.0 - weight)
-    shape = (p - 1.0) / p**3 * (size**2 + ratio * variance) + variance / p**2
-    return Rate(
-        mean=np.where(none, 0.0, (1.0 - weight / 2.0) * size / p),
-        variance=np.where(none, 0.0, weight * (2.0 - weight) / 4.0 * shape),
-    )

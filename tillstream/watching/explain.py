@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+import numpy as np
+
 from clickhouse.client import Client
 from clickhouse.queries import select
 from tillstream.contracts.topics import Topic
+from tillstream.demand.intermittent import PATTERNS, pattern, tallied, tsb
 from tillstream.errors import ConfigError
 from tillstream.settings import RiskSettings
+
+_DAY_S = 86_400
+# What is called the last days, and what is too few of them.
+_SEEN_DAYS, _LEAST_SEEN_DAYS = 56, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,17 @@ class Sales:
     units: int
     last_at: datetime | None
     records: Sequence[Records]
+
+
+@dataclass(frozen=True, slots=True)
+class SaleDays:
+    """On how many of the last `days` (UTC, before the score's) anything was sold, the class of such
+    demand (`demand.intermittent.PATTERNS`), and units a day by the last days alone (TSB)."""
+
+    days: int
+    sold_on: int
+    pattern: str
+    daily_units: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +128,7 @@ class Explanation:
     stock: Stock
     prior: Prior
     sales: Sales | None
+    sale_days: SaleDays | None
     score: Score | None
     alert: Alert | None
     open_above: float
@@ -133,6 +152,7 @@ def explain(client: Client, rules: RiskSettings, store_id: str, product_id: str)
         stock=stock,
         prior=_prior(client, rules, item),
         sales=_sales(client, item, score) if score else None,
+        sale_days=_sale_days(client, item, score) if score else None,
         score=score,
         alert=_alert(client, item),
         open_above=rules.open_above,
@@ -224,6 +244,39 @@ def _sales(client: Client, item: dict[str, str], score: Score) -> Sales:
         records=tuple(
             Records(Topic.SALES.value, row["partition"], row["first"], row["last"]) for row in found
         ),
+    )
+
+
+def _sale_days(client: Client, item: dict[str, str], score: Score) -> SaleDays | None:
+    """None for an item that was not watched for a week."""
+    until = int(score.as_of.timestamp()) // _DAY_S
+    found = select(
+        client,
+        "SELECT toInt64(toUnixTimestamp(event_time)) AS at, toInt64(quantity) AS units"
+        f" FROM fact_sales WHERE {_ITEM} AND event_time >= toDateTime({{since:Int64}}, 'UTC')"
+        " AND event_time < toDateTime({until:Int64}, 'UTC')",
+        parameters={**item, "since": (until - _SEEN_DAYS) * _DAY_S, "until": until * _DAY_S},
+    )
+    first = select(
+        client,
+        f"SELECT toInt64(toUnixTimestamp(min(event_time))) AS at FROM fact_inventory WHERE {_ITEM}",
+        parameters=item,
+    )["at"][0].as_py()
+    days = min(_SEEN_DAYS, until - first // _DAY_S)
+    if days < _LEAST_SEEN_DAYS:
+        return None
+    day = found["at"].to_numpy() // _DAY_S - (until - days)
+    inside = day >= 0
+    units = np.bincount(
+        day[inside], weights=found["units"].to_numpy()[inside], minlength=days
+    ).clip(0.0)
+    series = tallied(np.zeros(days, dtype=np.int64), units, items=1)
+    before = tallied(np.zeros(days // 2, dtype=np.int64), units[: days // 2], items=1)
+    return SaleDays(
+        days=days,
+        sold_on=int(series.demand_days[0]),
+        pattern=PATTERNS[int(pattern(series)[0])],
+        daily_units=float(tsb(units[None, days // 2 :], start=before).mean[0]),
     )
 
 

@@ -50,9 +50,23 @@ def _demand_words(found: Explanation, score: Score, sales: Sales) -> str:
             f"nothing was known before, so {pace(found.prior.daily_units)} is taken for granted "
             f"like {weight} of sales"
         )
+    if (seen := found.sale_days) is not None:
+        words += (
+            f"; sold on {seen.sold_on} of the last {_count(seen.days, 'day')}"
+            f"{_PATTERNS[seen.pattern] if seen.sold_on else ''},"
+            f" and by those alone {pace(seen.daily_units)}"
+        )
     if score.promotion_boost > 1.0:
         words += f"; {score.promotion_boost:.1f} times as much while its price is reduced"
     return words
+
+
+_PATTERNS = {
+    "smooth": ", steadily",
+    "erratic": ", in very different amounts",
+    "intermittent": ", now and then",
+    "lumpy": ", now and then and in very different amounts",
+}
 
 
 def _supply_words(score: Score) -> str:
