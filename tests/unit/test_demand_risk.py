@@ -19,7 +19,7 @@ from tillstream.demand.risk import (
     demand_at_least,
     demand_quantile,
     expected_shortfall,
-    stockout_risk,
+    risk_by_lead,
     time_to_empty,
 )
 
@@ -33,6 +33,12 @@ def array(*values: float) -> Floats:
 
 def one(a: float, b: float, dispersion: float = 1.0) -> Belief:
     return Belief(array(a), array(b), array(dispersion))
+
+
+def stockout_risk(belief: Belief, *, lead_weight: Floats, **known: Any) -> Floats:
+    """Over when an order comes, (n,)."""
+    by_lead = risk_by_lead(belief, lead_weight=lead_weight, **known)
+    return np.asarray((lead_weight * by_lead).sum(1))
 
 
 def risk_of(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tillstream.demand.belief import Belief
 from tillstream.demand.expiry import Goods
 from tillstream.demand.rhythm import Rhythm
-from tillstream.demand.risk import stockout_risk
+from tillstream.demand.risk import risk_by_lead
 from tillstream.learning import shelves as module
 from tillstream.learning import stockerror
 from tillstream.learning.exposure import DAY_MS, HOUR_MS
@@ -59,13 +59,13 @@ def risk(**changes: Any) -> float:
 
 def test_the_plain_risk_is_that_of_demand_until_the_truck_comes() -> None:
     found = look_ahead(shelves(), CHAIN)
-    expected = stockout_risk(
+    expected = risk_by_lead(
         shelves().belief,
         stock=np.array([5.0]),
         lead_days=np.array([[46 / 24]]),
         lead_weight=np.ones((1, 1)),
     )
-    assert found.risk == pytest.approx(expected)
+    assert found.risk == pytest.approx(expected[:, 0])
     assert found.arrives_ms.tolist() == [ARRIVES]
     assert found.horizon_days[0] == pytest.approx(46 / 24)
     assert found.next_receipt_ms.tolist() == [NEVER_MS]

@@ -33,33 +33,6 @@ class LateReceipts:
     chance: Floats
 
 
-def stockout_risk(
-    belief: Belief,
-    *,
-    stock: Floats,
-    lead_days: Floats,
-    lead_weight: Floats,
-    receipts: Receipts | None = None,
-    late: LateReceipts | None = None,
-    error_units: Floats | None = None,
-    error_weight: Floats | None = None,
-) -> Floats:
-    """P(physical stock reaches 0 before an order placed now arrives), (n,) in [0, 1]: the mean of
-    `risk_by_lead` by `lead_weight` (n, K)."""
-    by_lead = risk_by_lead(
-        belief,
-        stock=stock,
-        lead_days=lead_days,
-        lead_weight=lead_weight,
-        receipts=receipts,
-        late=late,
-        error_units=error_units,
-        error_weight=error_weight,
-    )
-    mean: Floats = (lead_weight * by_lead).sum(1)
-    return np.minimum(mean, 1.0)
-
-
 def risk_by_lead(
     belief: Belief,
     *,

@@ -252,9 +252,10 @@ def _sale_days(client: Client, item: dict[str, str], score: Score) -> SaleDays |
     until = int(score.as_of.timestamp()) // _DAY_S
     found = select(
         client,
-        "SELECT toInt64(toUnixTimestamp(event_time)) AS at, toInt64(quantity) AS units"
-        f" FROM fact_sales WHERE {_ITEM} AND event_time >= toDateTime({{since:Int64}}, 'UTC')"
-        " AND event_time < toDateTime({until:Int64}, 'UTC')",
+        "SELECT intDiv(toInt64(toUnixTimestamp(event_time)), 86400) AS day,"
+        " toInt64(sum(quantity)) AS units FROM fact_sales"
+        f" WHERE {_ITEM} AND event_time >= toDateTime({{since:Int64}}, 'UTC')"
+        " AND event_time < toDateTime({until:Int64}, 'UTC') GROUP BY day",
         parameters={**item, "since": (until - _SEEN_DAYS) * _DAY_S, "until": until * _DAY_S},
     )
     first = select(
@@ -265,11 +266,9 @@ def _sale_days(client: Client, item: dict[str, str], score: Score) -> SaleDays |
     days = min(_SEEN_DAYS, until - first // _DAY_S)
     if days < _LEAST_SEEN_DAYS:
         return None
-    day = found["at"].to_numpy() // _DAY_S - (until - days)
-    inside = day >= 0
-    units = np.bincount(
-        day[inside], weights=found["units"].to_numpy()[inside], minlength=days
-    ).clip(0.0)
+    day = found["day"].to_numpy() - (until - days)
+    units = np.zeros(days)
+    units[day[day >= 0]] = np.maximum(found["units"].to_numpy()[day >= 0], 0)
     series = tallied(np.zeros(days, dtype=np.int64), units, items=1)
     before = tallied(np.zeros(days // 2, dtype=np.int64), units[: days // 2], items=1)
     return SaleDays(
