@@ -99,6 +99,7 @@ def test_alerts_open_with_a_reason_and_reach_their_topic(quiet_week: Platform) -
     from tillstream.contracts.codec import Codec
     from tillstream.contracts.topics import Topic
 
+    quiet_week.wait_until_scored()
     codec = Codec(load_catalogue())
     records = read_records(quiet_week.settings.kafka, Topic.ALERTS.value)
     published = {
@@ -111,9 +112,35 @@ def test_alerts_open_with_a_reason_and_reach_their_topic(quiet_week: Platform) -
                 "SELECT alert_id, version, explanation FROM restock_alert_history FINAL"
             ).result_rows
         )
-    assert len(stored) > 500
     assert published == stored
     assert all(" at store " in explanation for _, _, explanation in stored)
+
+
+def test_alerts_are_open_for_exactly_the_shelves_that_are_at_risk(quiet_week: Platform) -> None:
+    """How many opened on the way is a matter of how often a replay is scored; who is open at the
+    end is not."""
+    quiet_week.wait_until_scored()
+    rules = quiet_week.settings.risk
+    with quiet_week.client() as client:
+        risks = {
+            (row["store_id"], row["product_id"]): row["risk"]
+            for row in select(
+                client, "SELECT store_id, product_id, risk FROM stockout_risk FINAL"
+            ).to_pylist()
+        }
+        newest = select(
+            client,
+            "SELECT store_id, product_id, argMax(state, (at, version)) AS state"
+            " FROM restock_alert_history FINAL GROUP BY store_id, product_id",
+        ).to_pylist()
+    still_open = {
+        (row["store_id"], row["product_id"]) for row in newest if row["state"] != "resolved"
+    }
+    at_risk = {item for item, risk in risks.items() if risk >= rules.open_above}
+    at_ease = {item for item, risk in risks.items() if risk <= rules.resolve_below}
+    assert len(at_risk) > 500
+    assert at_risk <= still_open
+    assert not at_ease & still_open
 
 
 @pytest.mark.parametrize("source", list(Source))
