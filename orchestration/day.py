@@ -13,7 +13,7 @@ import pyarrow as pa
 from clickhouse.client import Client
 from clickhouse.queries import select
 from tillstream.clock import zone_of
-from tillstream.errors import ConfigError
+from tillstream.errors import ConfigError, IntegrityError
 
 # When the nights run, and why not earlier: midnight in Los Angeles is 08:00 UTC in winter.
 CRON = "0 8 * * *"
@@ -103,4 +103,23 @@ def require_over(day: date, stores: pa.Table, *, now_ms: int) -> None:
         raise ConfigError(
             f"{day} is not over: its last store closes the day at {until:%Y-%m-%d %H:%M} UTC",
             hint="ask for an earlier day, or wait until then",
+        )
+
+
+def require_known(client: Client, day: date) -> None:
+    """Raises ConfigError when nothing was stored by `day`, and IntegrityError when `day` lies after
+    all that is: a night was due, and its day is missing."""
+    span = select(
+        client,
+        "SELECT min(date_key) AS first, max(date_key) AS last, count() AS n FROM fact_sales",
+    ).to_pylist()[0]
+    if not span["n"]:
+        raise ConfigError("no sale is stored yet", hint="replay or simulate some first")
+    days = f"the days go from {span['first']} to {span['last']}"
+    if day < span["first"]:
+        raise ConfigError(f"nothing is stored of {day}: {days}", hint="choose one of them")
+    if day > span["last"]:
+        raise IntegrityError(
+            f"nothing is stored of {day}: {days}",
+            hint="do stores publish, and does the stream run? see `tillstream status`",
         )

@@ -33,11 +33,13 @@ from tillstream.settings import RiskSettings
 WATCH = "watch"
 _AT_MOST_EVERY_S = 0.5
 # So many shelves at once, with events as old as that, say that the stream is catching up. Then a
-# fifth of the time is enough: facts go first, and a shelf that is touched again meanwhile is scored
+# tenth of the time is enough: facts go first, and a shelf that is touched again meanwhile is scored
 # once. Many shelves alone do not say it: those of one slow round would make the next one rest.
+# When no batch has come for so long, the stream has caught up and the rest is over.
 _CATCHING_UP = 20_000
 _CATCHING_UP_MS = 10_000
-_SHARE_OF_TIME = 0.2
+_SHARE_OF_TIME = 0.1
+_CAUGHT_UP_S = 5.0
 _DAY_MS = 86_400_000
 # Events this close to the wall clock are happening now, not being replayed.
 _LIVE_WITHIN_MS = 10 * 60 * 1000
@@ -79,7 +81,7 @@ class StockWatch(Follower):
         self._clock = clock or SystemClock()
         self._lane = Lane[bool]("watch", lambda _: self._work_at_leisure()) if background else None
         self._guard = threading.Lock()
-        self._rest_until = float("-inf")
+        self._rest_until = self._fed_at = float("-inf")
         self._hurry = threading.Event()
         self._pending: Touched | None = None
         self._dimensions = Dimensions.empty()
@@ -116,6 +118,7 @@ class StockWatch(Follower):
             self._dimensions = dimensions
             if touched:
                 self._pending = self._pending.then(touched) if self._pending else touched
+            self._fed_at = time.monotonic()
         if self._lane:
             self._lane.poke(True)
         else:
@@ -162,7 +165,9 @@ class StockWatch(Follower):
 
     def _work_at_leisure(self) -> None:
         """Scoring more often than this would cost the facts more than it gives the risk."""
-        self._hurry.wait(max(0.0, self._rest_until - time.monotonic()))
+        while (left_s := rest_s(time.monotonic(), self._rest_until, fed_at=self._fed_at)) > 0:
+            if self._hurry.wait(left_s):
+                break
         began = time.monotonic()
         shelves = self._work()
         behind_ms = self._clock.now_ms() - self._stream_time_ms
@@ -296,6 +301,12 @@ class StockWatch(Follower):
         self._publisher.flush()
         insert(self._client, "restock_alerts_published", published_rows(places))
         self._unsent.clear()
+
+
+def rest_s(now: float, until: float, *, fed_at: float) -> float:
+    """Of a rest that lasts `until`, what is left at `now` (seconds of one clock); the last batch
+    came at `fed_at`."""
+    return min(until, fed_at + _CAUGHT_UP_S) - now
 
 
 def pause_s(took_s: float, *, shelves: int, behind_ms: int) -> float:

@@ -157,6 +157,11 @@ def made(asset: Asset, day: date) -> None:
     get_current_context()["outlet_events"][asset].extra = {"date": day.isoformat()}
 
 
+def is_backfill() -> bool:
+    """Whether the running task belongs to one of many nights that somebody wants done again."""
+    return bool(get_current_context()["dag_run"].run_type == "backfill")
+
+
 def run_id() -> str:
     """One name for all steps of a run."""
     return str(get_current_context()["run_id"])

@@ -7,6 +7,7 @@ from orchestration.dags.arranging import (
     ROLLUPS,
     day_and_settings,
     every_night,
+    is_backfill,
     made,
     night_dag,
     run_id,
@@ -20,8 +21,9 @@ _WAIT_S = 600.0
 
 def _perform(name: str) -> None:
     day, settings = day_and_settings()
+    step = step_named(name, in_backfill=is_backfill())
     with told():
-        print(perform(settings, day, step_named(name), run_id=run_id(), wait_s=_WAIT_S))
+        print(perform(settings, day, step, run_id=run_id(), wait_s=_WAIT_S))
     if name == "load":
         made(ROLLUPS, day)
 

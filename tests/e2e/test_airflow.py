@@ -5,6 +5,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,10 +17,14 @@ from clickhouse.queries import select
 from lake.client import connect as connect_lake
 from lake.coverage import archived
 from lake.models import DEMAND_FORECAST, Registry
+from orchestration.close import close_day
+from orchestration.night import perform, step_named
 from tests.fixtures.nights import DAYS, rollup_hashes, table_hash
 from tests.fixtures.past import write_past
 from tests.fixtures.platform import wait_for
+from tillstream.cli.audit import open_parts
 from tillstream.cli.warehouse import provision_services
+from tillstream.clock import FakeClock, SystemClock
 from tillstream.devstack import airflow
 from tillstream.devstack.stack import SERVING, Stack
 from tillstream.settings import Settings, load_settings
@@ -94,6 +100,19 @@ def test_every_dag_runs_and_twice_in_any_order_the_tables_are_identical(stack: S
         assert set(states["s"].to_pylist()) == {"running", "done"}
     assert archived(lake)[0] == objects
     assert (stack.home / "reports" / DAYS[1].isoformat() / "chain.html").stat().st_size > 1000
+
+
+def test_nights_of_a_backfill_share_a_verification_for_a_quarter_of_an_hour(
+    stack: Settings,
+) -> None:
+    close = partial(perform, stack, DAYS[0], run_id="backfill")
+    assert "records verified, nothing missing" in close(step_named("close"))
+    assert "not again so soon" in close(step_named("close", in_backfill=True))
+    assert "records verified, nothing missing" in close(step_named("close"))
+    later = FakeClock(SystemClock().now_ms() + 16 * 60_000)
+    with open_parts(stack) as parts:
+        told = close_day(parts, DAYS[0], clock=later, trust=timedelta(minutes=15))
+    assert "records verified, nothing missing" in told
 
 
 def test_the_learning_dags_run_and_twice_the_tables_are_identical(stack: Settings) -> None:

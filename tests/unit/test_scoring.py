@@ -11,7 +11,7 @@ from streaming.keyed import Moments
 from streaming.scoring import in_stock_days
 from streaming.stock import Touched
 from streaming.stock_findings import find_negative_stock
-from streaming.watch import pause_s
+from streaming.watch import pause_s, rest_s
 from tests.builders import AT, judged, moved, sold
 from tillstream.demand.rhythm import Rhythm
 from tillstream.learning.exposure import DAY_MS, HOUR_MS
@@ -103,6 +103,13 @@ def test_a_report_that_goes_below_zero_is_a_finding() -> None:
 def test_scoring_leaves_the_time_to_the_facts_while_they_catch_up() -> None:
     assert pause_s(0.2, shelves=3_000, behind_ms=60_000) == 0.5
     assert pause_s(2.0, shelves=3_000, behind_ms=60_000) == 0.5
-    assert pause_s(2.0, shelves=20_000, behind_ms=60_000) == pytest.approx(10.0)
+    assert pause_s(2.0, shelves=20_000, behind_ms=60_000) == pytest.approx(20.0)
     # Live, and late only because the round before was slow: no rest, or it would never end.
     assert pause_s(2.0, shelves=20_000, behind_ms=1_000) == 0.5
+
+
+def test_a_rest_is_over_when_the_stream_has_caught_up() -> None:
+    assert rest_s(100.0, 110.0, fed_at=99.0) == pytest.approx(4.0)
+    assert rest_s(100.0, 102.0, fed_at=99.0) == pytest.approx(2.0)
+    assert rest_s(100.0, 110.0, fed_at=95.0) <= 0
+    assert rest_s(100.0, float("-inf"), fed_at=float("-inf")) < 0

@@ -12,12 +12,10 @@ from scipy.special import ndtri
 
 from tillstream.demand.belief import Belief
 from tillstream.demand.risk import demand_at_least
+from tillstream.demand.search import smallest_whole
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-# No shelf holds more: where a search gives up.
-_MOST_UNITS = 2.0**40
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +67,21 @@ def smallest_position(
     """For each of `rows`, the smallest whole x with P(demand over the horizon <= x) >=
     `wanted(rows, x)`, which does not rise with x.
 
-    Begins at the normal quantile of `near` (one for each of `rows`) and doubles its steps until the
-    answer is bracketed, then halves the bracket; rows that are done are not looked at again.
+    Looked for from the normal quantile of `near` (one for each of `rows`) on.
     """
     mean, deviation = _moments(belief.of_rows(rows), horizon.of_rows(rows))
-    probe = np.floor(np.maximum(mean + ndtri(near) * deviation, 0.0))
-    step = np.maximum(np.ceil(deviation / 8.0), 1.0)
-    low, high = np.zeros(len(rows)), np.full(len(rows), _MOST_UNITS)
-    left = np.arange(len(rows))
-    while len(left):
-        there, units = rows[left], probe[left]
+
+    def enough(left: Ints, units: Floats) -> NDArray[np.bool_]:
+        there = rows[left]
         when = horizon.of_rows(there)
         chance = at_most(belief.of_rows(there), when, units, after_lead_days=when.review_days)
-        enough = chance >= wanted(there, units)
-        high[left] = np.where(enough, units, high[left])
-        low[left] = np.where(enough, low[left], units + 1.0)
-        left = left[low[left] < high[left]]
-        enough = high[left] == probe[left]
-        middle = np.floor((low[left] + high[left]) / 2.0)
-        down = np.maximum(middle, high[left] - step[left])
-        up = np.minimum(middle, low[left] + step[left])
-        probe[left] = np.where(enough, down, up)
-        step[left] *= 2.0
-    return high
+        return chance >= wanted(there, units)
+
+    return smallest_whole(
+        enough,
+        near=np.floor(np.maximum(mean + ndtri(near) * deviation, 0.0)),
+        step=np.maximum(np.ceil(deviation / 8.0), 1.0),
+    )
 
 
 def _moments(belief: Belief, horizon: Horizon) -> tuple[Floats, Floats]:

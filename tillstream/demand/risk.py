@@ -9,6 +9,7 @@ from scipy.special import betainc, betaincinv, betaln, ndtri
 from tillstream.demand.belief import Belief, Floats
 from tillstream.demand.passage import sold_within
 from tillstream.demand.receipts import Receipts, sold_out_within
+from tillstream.demand.search import smallest_whole
 
 # Time to empty is reported up to this many days: beyond it, nobody acts on the difference.
 FAR_DAYS = 3650.0
@@ -166,23 +167,18 @@ def demand_quantile(belief: Belief, days: Floats, probability: float) -> NDArray
     """The smallest x with P(demand over `days` <= x) >= `probability`, (n,)."""
     mean, _, q = _negative_binomial(belief, days)
     deviation = np.sqrt(mean / (1.0 - q))
-    low = np.zeros_like(mean)
-    high = np.maximum(np.ceil(mean + ndtri(probability) * deviation + 3.0), 1.0)
+    # The normal quantile, and Cornish and Fisher's correction for skewness: mostly right or one too
+    # low, and then two looks do.
+    z = ndtri(probability)
+    near = mean + z * deviation + (z * z - 1.0) / 6.0 * (1.0 + q) / (1.0 - q)
+    near = np.floor(np.maximum(near, 0.0))
 
-    def reached(rows: NDArray[np.int64], x: Floats) -> NDArray[np.bool_]:
-        return 1.0 - demand_at_least(belief.of_rows(rows), days[rows], x + 1.0) >= probability
+    def enough(rows: NDArray[np.int64], units: Floats) -> NDArray[np.bool_]:
+        found = demand_at_least(belief.of_rows(rows), days[rows], units + 1.0)
+        return np.asarray(1.0 - found >= probability)
 
-    left = np.arange(len(mean))
-    while len(left := left[~reached(left, high[left])]):
-        high[left] = 2.0 * high[left] + 1.0
-    left = np.flatnonzero(low < high)
-    while len(left):  # bisection: `high` always reaches the probability
-        middle = np.floor((low[left] + high[left]) / 2.0)
-        enough = reached(left, middle)
-        high[left] = np.where(enough, middle, high[left])
-        low[left] = np.where(enough, low[left], middle + 1.0)
-        left = left[low[left] < high[left]]
-    return high.astype(np.int64)
+    step = np.maximum(np.ceil(deviation / 8.0), 1.0)
+    return smallest_whole(enough, near=near, step=step).astype(np.int64)
 
 
 def time_to_empty(belief: Belief, stock: Floats, probability: float) -> Floats:

@@ -74,6 +74,8 @@ def environment(
     url = f"http://{LOOPBACK}:{port}"
     told = {
         "AIRFLOW_HOME": str(home),
+        # Its parts wait for one another's writes longer than the usual 5 seconds.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "AIRFLOW__CORE__DAGS_FOLDER": str(_DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "2",
@@ -89,6 +91,8 @@ def environment(
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__SCHEDULER__PARSING_PROCESSES": "1",
+        # Tasks are short, and each waits for the one before: a second between is much.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
         # Otherwise it reports every start to a company.
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "TILLSTREAM_HOME": str(settings.home),

@@ -6,14 +6,16 @@ item without a history of its own falls back on its kind's.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
-import xgboost
 from numpy.typing import NDArray
 
 from tillstream.ml.features import HORIZON_DAYS, NAMES, History, Rows
 from tillstream.ml.panel import LEAST_IN_STOCK
+
+if TYPE_CHECKING:  # it takes a second, and features need no trees
+    import xgboost
 
 Floats = NDArray[np.float32]
 
@@ -90,10 +92,12 @@ def examples(history: History, origins: Sequence[int], recipe: Recipe) -> Exampl
 class Boosted:
     """A trained booster."""
 
-    booster: xgboost.Booster
+    booster: "xgboost.Booster"
 
     @classmethod
     def loaded(cls, content: bytes) -> Self:
+        import xgboost
+
         booster = xgboost.Booster()
         booster.load_model(bytearray(content))
         return cls(booster)
@@ -117,6 +121,8 @@ class Trees(Boosted):
 
     @classmethod
     def grown(cls, examples: Examples, recipe: Recipe) -> "Trees":
+        import xgboost
+
         data = xgboost.DMatrix(
             examples.values,
             label=np.maximum(examples.units, 0.0),
