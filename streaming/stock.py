@@ -22,6 +22,8 @@ MOMENTS = pa.schema(
     ]
 )
 _GOODS_IN = pa.array(["delivery", "transfer_in"])
+# Later than any event.
+_NEVER_MS = int(np.iinfo(np.int64).max)
 _MOVING = pa.array([Topic.SALES.value, Topic.INVENTORY.value])
 
 
@@ -41,12 +43,16 @@ class Touched:
     turns: pa.Table = field(default_factory=lambda: MOMENTS.empty_table())
 
     @classmethod
-    def by(cls, batch: Batch, *, span_ms: int) -> "Touched | None":
-        """None for a batch without a counted event. `first_event_ms` is the earliest one that is
-        at most `span_ms` older than the last: a straggler from years ago does not mean that the
-        shop has been watched since."""
+    def by(cls, batch: Batch, *, span_ms: int) -> "Touched":
+        """`first_event_ms` is the earliest event that is at most `span_ms` older than the last: a
+        straggler from years ago does not mean that the shop has been watched since. A batch without
+        a counted event leaves only how far it came."""
+        cuts = {
+            (r.topic_id, r.partition): Cut(r.topic, r.topic_id, r.partition, r.last + 1)
+            for r in batch.ranges
+        }
         if batch.winners.num_rows == 0:
-            return None
+            return cls(touched_items(batch.winners), {}, _NEVER_MS, 0, cuts)
         millis = batch.winners["event_time"].cast(pa.int64()).to_numpy() // 1000
         last = int(millis.max())
         return cls(
@@ -56,10 +62,7 @@ class Touched:
             prices=_last_prices(batch.winners),
             first_event_ms=int(millis[millis >= last - span_ms].min()),
             last_event_ms=last,
-            cuts={
-                (r.topic_id, r.partition): Cut(r.topic, r.topic_id, r.partition, r.last + 1)
-                for r in batch.ranges
-            },
+            cuts=cuts,
         )
 
     def then(self, later: "Touched") -> "Touched":

@@ -33,12 +33,13 @@ from tillstream.settings import RiskSettings
 WATCH = "watch"
 _AT_MOST_EVERY_S = 0.5
 # So many shelves at once, with events as old as that, say that the stream is catching up. Then a
-# tenth of the time is enough: facts go first, and a shelf that is touched again meanwhile is scored
+# fifth of the time is enough: facts go first, and a shelf that is touched again meanwhile is scored
 # once. Many shelves alone do not say it: those of one slow round would make the next one rest.
-# When no batch has come for so long, the stream has caught up and the rest is over.
+# When no batch has come for so long, or for twice as long as between the last two, the stream has
+# caught up and the rest is over.
 _CATCHING_UP = 20_000
 _CATCHING_UP_MS = 10_000
-_SHARE_OF_TIME = 0.1
+_SHARE_OF_TIME = 0.2
 _CAUGHT_UP_S = 5.0
 _DAY_MS = 86_400_000
 # Events this close to the wall clock are happening now, not being replayed.
@@ -82,6 +83,7 @@ class StockWatch(Follower):
         self._lane = Lane[bool]("watch", lambda _: self._work_at_leisure()) if background else None
         self._guard = threading.Lock()
         self._rest_until = self._fed_at = float("-inf")
+        self._fed_every_s = 0.0
         self._hurry = threading.Event()
         self._pending: Touched | None = None
         self._dimensions = Dimensions.empty()
@@ -107,18 +109,22 @@ class StockWatch(Follower):
         self._active = ActiveAlerts(map(transition_of, standing))
         unsent = queries.alert_steps(self._client, "unsent")
         self._unsent = [transition_of(row) for row in unsent]
+        self._hurry.clear()
         self._pending = self._left_behind()
+        if self._lane and self._pending:
+            self._dimensions = Dimensions.load(self._client)
+            self._lane.poke(True)
 
     def stored(self, winners: pa.Table) -> None:
         self._scorer.states.stored(winners)
 
     def __call__(self, batch: Batch, dimensions: Dimensions) -> None:
         touched = Touched.by(batch, span_ms=self._rules.evidence_days * _DAY_MS)
+        now = time.monotonic()
         with self._guard:
             self._dimensions = dimensions
-            if touched:
-                self._pending = self._pending.then(touched) if self._pending else touched
-            self._fed_at = time.monotonic()
+            self._pending = self._pending.then(touched) if self._pending else touched
+            self._fed_every_s, self._fed_at = now - self._fed_at, now
         if self._lane:
             self._lane.poke(True)
         else:
@@ -137,9 +143,11 @@ class StockWatch(Follower):
         """Wait until all that was seen is scored. Raises what went wrong."""
         if self._lane:
             self._hurry.set()
-            self._lane.poke(True)
-            self._lane.settle()
-            self._hurry.clear()
+            try:
+                self._lane.poke(True)
+                self._lane.settle()
+            finally:
+                self._hurry.clear()
 
     def close(self) -> None:
         if self._lane:
@@ -165,14 +173,19 @@ class StockWatch(Follower):
 
     def _work_at_leisure(self) -> None:
         """Scoring more often than this would cost the facts more than it gives the risk."""
-        while (left_s := rest_s(time.monotonic(), self._rest_until, fed_at=self._fed_at)) > 0:
+        while (left_s := self._rest_s()) > 0:
             if self._hurry.wait(left_s):
                 break
-        began = time.monotonic()
+        began, began_ms = time.monotonic(), self._clock.now_ms()
         shelves = self._work()
-        behind_ms = self._clock.now_ms() - self._stream_time_ms
+        behind_ms = began_ms - self._stream_time_ms
         took_s = time.monotonic() - began
         self._rest_until = began + pause_s(took_s, shelves=shelves, behind_ms=behind_ms)
+
+    def _rest_s(self) -> float:
+        with self._guard:
+            fed_at, every_s = self._fed_at, self._fed_every_s
+        return rest_s(time.monotonic(), self._rest_until, fed_at=fed_at, every_s=every_s)
 
     def _work(self) -> int:
         """Score what was touched. Returns how many shelves."""
@@ -181,7 +194,7 @@ class StockWatch(Follower):
             dimensions = self._dimensions
         if touched:
             self._stream_time_ms = max(self._stream_time_ms, touched.last_event_ms)
-            if self._watched_since_ms is None:
+            if self._watched_since_ms is None and touched.last_event_ms:
                 self._watched_since_ms = touched.first_event_ms
             self._scorer.saw(touched)
             self._refresh(touched.items, dimensions, touched)
@@ -303,10 +316,10 @@ class StockWatch(Follower):
         self._unsent.clear()
 
 
-def rest_s(now: float, until: float, *, fed_at: float) -> float:
+def rest_s(now: float, until: float, *, fed_at: float, every_s: float) -> float:
     """Of a rest that lasts `until`, what is left at `now` (seconds of one clock); the last batch
-    came at `fed_at`."""
-    return min(until, fed_at + _CAUGHT_UP_S) - now
+    came at `fed_at`, `every_s` after the one before."""
+    return min(until, fed_at + max(_CAUGHT_UP_S, 2 * every_s)) - now
 
 
 def pause_s(took_s: float, *, shelves: int, behind_ms: int) -> float:

@@ -109,6 +109,12 @@ def test_nights_of_a_backfill_share_a_verification_for_a_quarter_of_an_hour(
     assert "records verified, nothing missing" in close(step_named("close"))
     assert "not again so soon" in close(step_named("close", in_backfill=True))
     assert "records verified, nothing missing" in close(step_named("close"))
+    with closing(connect(stack.warehouse)) as client:
+        failed = ["failed", DAYS[1], "close", "failed", 1.0, "something is missing", ""]
+        columns = ["run_id", "date_key", "step", "state", "seconds", "detail", "hint"]
+        client.insert("night_steps", [failed], column_names=columns)
+    assert "records verified, nothing missing" in close(step_named("close", in_backfill=True))
+    assert "not again so soon" in close(step_named("close", in_backfill=True))
     later = FakeClock(SystemClock().now_ms() + 16 * 60_000)
     with open_parts(stack) as parts:
         told = close_day(parts, DAYS[0], clock=later, trust=timedelta(minutes=15))

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 
 from clickhouse.client import Client
+from clickhouse.queries import committed_cuts
 from producers.memory import MemoryPublisher
 from producers.publisher import Publisher
 from streaming import priors
+from streaming.rows import LIVE
 from streaming.sinks import WarehouseSink
-from streaming.watch import StockWatch
-from tests.builders import AT, CODEC, TOPIC_IDS, decoded, moved, sold
+from streaming.watch import WATCH, StockWatch
+from tests.builders import AT, CODEC, TOPIC_IDS, decoded, moved, refused, sold
+from tests.fixtures.platform import wait_for
 from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.clock import FakeClock
 from tillstream.contracts.topics import Topic
@@ -224,3 +227,27 @@ def test_what_was_left_unscored_is_scored_with_the_batch_that_follows(client: Cl
     write(sink, moved(1, product_id="next", quantity_on_hand=5))
     assert stored(client, "stockout_risk", "product_id, on_hand") == [("left", 3), ("next", 5)]
     sink.close()
+
+
+def test_in_the_background_what_was_left_unscored_waits_for_no_batch(client: Client) -> None:
+    without = WarehouseSink(client)
+    without.open()
+    write(without, moved(0, product_id="left", quantity_on_hand=3))
+    without.close()
+    follower = StockWatch(client, RULES, None, clock=CLOCK, background=True)
+    sink = WarehouseSink(client, followers=(follower,))
+    sink.open()
+    wait_for(
+        lambda: stored(client, "stockout_risk", "product_id, on_hand") == [("left", 3)],
+        timeout_s=30,
+        what="a score without a batch",
+    )
+    sink.close()
+
+
+def test_the_score_keeps_pace_over_batches_with_nothing_to_score(client: Client) -> None:
+    sink = start(client, None)
+    write(sink, moved(0, quantity_on_hand=3))
+    write(sink, refused(1))
+    sink.close()
+    assert set(committed_cuts(client, WATCH)) == set(committed_cuts(client, LIVE)) != set()

@@ -103,13 +103,15 @@ def test_a_report_that_goes_below_zero_is_a_finding() -> None:
 def test_scoring_leaves_the_time_to_the_facts_while_they_catch_up() -> None:
     assert pause_s(0.2, shelves=3_000, behind_ms=60_000) == 0.5
     assert pause_s(2.0, shelves=3_000, behind_ms=60_000) == 0.5
-    assert pause_s(2.0, shelves=20_000, behind_ms=60_000) == pytest.approx(20.0)
+    assert pause_s(2.0, shelves=20_000, behind_ms=60_000) == pytest.approx(10.0)
     # Live, and late only because the round before was slow: no rest, or it would never end.
     assert pause_s(2.0, shelves=20_000, behind_ms=1_000) == 0.5
 
 
 def test_a_rest_is_over_when_the_stream_has_caught_up() -> None:
-    assert rest_s(100.0, 110.0, fed_at=99.0) == pytest.approx(4.0)
-    assert rest_s(100.0, 102.0, fed_at=99.0) == pytest.approx(2.0)
-    assert rest_s(100.0, 110.0, fed_at=95.0) <= 0
-    assert rest_s(100.0, float("-inf"), fed_at=float("-inf")) < 0
+    assert rest_s(100.0, 110.0, fed_at=99.0, every_s=2.0) == pytest.approx(4.0)
+    assert rest_s(100.0, 102.0, fed_at=99.0, every_s=2.0) == pytest.approx(2.0)
+    assert rest_s(100.0, 110.0, fed_at=95.0, every_s=2.0) <= 0
+    # Batches that take six seconds each are no sign of it while the next is under way.
+    assert rest_s(100.0, 110.0, fed_at=94.0, every_s=6.0) == pytest.approx(6.0)
+    assert rest_s(100.0, float("-inf"), fed_at=float("-inf"), every_s=0.0) < 0

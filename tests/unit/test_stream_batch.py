@@ -209,7 +209,12 @@ def test_stream_time_is_the_largest_event_time() -> None:
     touched = Touched.by(batch(sold(0), late, early), span_ms=DAY_MS)
     assert touched is not None
     assert (touched.first_event_ms, touched.last_event_ms) == (AT_MS - 3_600_000, AT_MS)
-    assert Touched.by(batch(refused(0)), span_ms=DAY_MS) is None
+    nothing = Touched.by(batch(refused(0)), span_ms=DAY_MS)
+    assert (nothing.items.num_rows, len(nothing.cuts)) == (0, 1)
+    both = nothing.then(touched)
+    assert both.first_event_ms == touched.first_event_ms
+    assert both.last_event_ms == touched.last_event_ms
+    assert both.items.num_rows == touched.items.num_rows
 
 
 def test_batches_seen_together_touch_each_item_once_and_keep_the_last_price() -> None:

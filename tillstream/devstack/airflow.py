@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import quote
 
 import httpx
 import psutil
@@ -32,6 +33,7 @@ _START_TIMEOUT_S = 180.0
 _STOP_TIMEOUT_S = 60.0
 _PARTS_STOP_S = 10.0
 _COMMAND_TIMEOUT_S = 180.0
+_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 _PARTS = ("metadatabase", "scheduler", "dag_processor")
 
 
@@ -74,8 +76,10 @@ def environment(
     url = f"http://{LOOPBACK}:{port}"
     told = {
         "AIRFLOW_HOME": str(home),
-        # Its parts wait for one another's writes longer than the usual 5 seconds.
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
+        # Its parts wait for one another's writes, longer than the usual 5 seconds.
+        _DATABASE: os.environ.get(
+            _DATABASE, f"sqlite:///{quote(str(home / 'airflow.db'))}?timeout=60"
+        ),
         "AIRFLOW__CORE__DAGS_FOLDER": str(_DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "2",
