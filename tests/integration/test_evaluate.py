@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clickhouse.client import Client
@@ -13,7 +14,7 @@ from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.cli.evaluate import _show, _told
 from tillstream.contracts.catalogue import load_catalogue
 from tillstream.errors import ConfigError
-from tillstream.evaluation.judge import OURS, Verdict, judge
+from tillstream.evaluation.judge import CENTRED, OURS, Verdict, judge
 from tillstream.evaluation.rules import RULES
 from tillstream.evaluation.run import (
     ORACLE,
@@ -111,3 +112,45 @@ def test_a_scenario_without_a_start_cannot_be_judged(client: Client, tmp_path: P
             budget=5,
             draws=50,
         )
+
+
+def test_rates_by_the_forecast_are_judged_beside_ours(
+    warehouse_server: WarehouseProcess, tmp_path: Path
+) -> None:
+    with own_client(warehouse_server, "forecast_judged") as client:
+        verdict = judge(
+            load_scenario("quiet-tuesday").model_copy(
+                update={"stores": 3, "products": 60, "rate": 3.0, "seed": 5}
+            ),
+            client=client,
+            lake=connect_lake(LakeSettings(), url=(tmp_path / "lake").as_uri()),
+            catalogue=load_catalogue(),
+            folder=tmp_path,
+            warmup_days=63,
+            test_days=2,
+            budget=5,
+            draws=10,
+            with_forecast=True,
+        )
+    ours, centred = (verdict.said[name].risk for name in (OURS, CENTRED))
+    assert ours is not None
+    assert centred is not None
+    assert (ours != centred).any()
+    assert np.corrcoef(ours, centred)[0, 1] > 0.8
+
+
+def test_a_forecast_needs_days_to_learn_from(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs 63 days to learn from, not 42") as caught:
+        judge(
+            load_scenario("quiet-tuesday").model_copy(update=SMALL),
+            client=client,
+            lake=connect_lake(LakeSettings(), url=(tmp_path / "lake").as_uri()),
+            catalogue=load_catalogue(),
+            folder=tmp_path,
+            warmup_days=42,
+            test_days=1,
+            budget=5,
+            draws=10,
+            with_forecast=True,
+        )
+    assert "--warmup-days 63" in caught.value.hint

@@ -49,6 +49,12 @@ def evaluate(
     draws: Annotated[
         int, typer.Option(help="Of stores and days, for the intervals.", min=10)
     ] = 200,
+    with_forecast: Annotated[
+        bool,
+        typer.Option(
+            "--with-forecast", help="Also with rates by the demand forecast; 63 days to learn from."
+        ),
+    ] = False,
     plots: Annotated[Path | None, typer.Option(help="A folder for the curves (SVG).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
@@ -75,6 +81,7 @@ def evaluate(
                 "test_days": test_days,
                 "budget": budget,
                 "draws": draws,
+                "with_forecast": with_forecast,
             },
         )
     if plots:
@@ -90,7 +97,7 @@ def _judge(
     scenario: str,
     changes: dict[str, Any],
     on_phase: OnShare,
-    sizes: dict[str, int],
+    sizes: dict[str, Any],
 ) -> "Verdict":
     from clickhouse.client import connect
     from clickhouse.migrate import migrate

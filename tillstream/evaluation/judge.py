@@ -15,12 +15,13 @@ from simulators.world.scenario import Scenario
 from tillstream.contracts.catalogue import Catalogue
 from tillstream.evaluation.books import read_books
 from tillstream.evaluation.rules import Scored
-from tillstream.evaluation.run import Report, Trial, evaluate
+from tillstream.evaluation.run import Predictor, Report, Trial, evaluate
 from tillstream.evaluation.scores import Judged
 from tillstream.evaluation.world import make_case, write_case
 from tillstream.learning.outlook import outlook
 
 OURS = "tillstream"
+CENTRED = "tillstream, rates by the forecast"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,18 @@ def judge(
     test_days: int,
     budget: int,
     draws: int,
+    with_forecast: bool = False,
     on_phase: Callable[[str, float | None], None] = lambda _name, _share: None,
 ) -> Verdict:
     """Simulate into an empty warehouse, ask for every test day's risks, and hold them against what
-    happened. `on_phase` is told what is done and the share of it. Raises ServiceError and
-    ConfigError."""
+    happened; `with_forecast` also those of beliefs that the demand forecast centres. `on_phase` is
+    told what is done and the share of it. Raises ServiceError and ConfigError."""
+    predictors: dict[str, Predictor] = {}
+    if with_forecast:
+        # The libraries of models are loaded only where they are needed.
+        from tillstream.evaluation.centred import CentredOnForecast
+
+        predictors[CENTRED] = CentredOnForecast(client, days=warmup_days)
     case = make_case(scenario, warmup_days=warmup_days, test_days=test_days)
     write_case(
         case,
@@ -70,7 +78,7 @@ def judge(
         on_phase("predicting and comparing", done / len(case.moments))
         return outlook(client, as_of_ms=as_of_ms, days=warmup_days)
 
-    reports, said, judged = evaluate(trial, {OURS: ours}, budget=budget, draws=draws)
+    reports, said, judged = evaluate(trial, {OURS: ours, **predictors}, budget=budget, draws=draws)
     return Verdict(scenario.name, scenario.seed, len(judged.row), tuple(reports), said, judged)
 
 
