@@ -153,4 +153,4 @@ def test_a_forecast_needs_days_to_learn_from(client: Client, tmp_path: Path) -> 
             draws=10,
             with_forecast=True,
         )
-    assert "--warmup-days 63" in caught.value.hint
+    assert caught.value.hint == "add --warmup-days 63"
