@@ -215,7 +215,7 @@ def test_what_failed_and_then_works_is_no_alert_any_more(
         raise ServiceError("no space left")
 
     with monkeypatch.context() as patched:
-        patched.setattr(night, "write_reports", disk_is_full)
+        patched.setattr("orchestration.report.write_reports", disk_is_full)
         with pytest.raises(ServiceError, match="no space left"):
             night.perform(chain_past, DAYS[1], report, run_id="full")
     assert [one["step"] for one in open_alerts(client, DAYS[1])] == ["report"]
