@@ -32,6 +32,7 @@ def quiet_week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         platform.up()
         platform.replay(_START, _DAYS)
         platform.catch_up()
+        platform.wait_until_scored()
         yield platform
     finally:
         platform.down()
@@ -99,7 +100,6 @@ def test_alerts_open_with_a_reason_and_reach_their_topic(quiet_week: Platform) -
     from tillstream.contracts.codec import Codec
     from tillstream.contracts.topics import Topic
 
-    quiet_week.wait_until_scored()
     codec = Codec(load_catalogue())
     records = read_records(quiet_week.settings.kafka, Topic.ALERTS.value)
     published = {
@@ -119,7 +119,6 @@ def test_alerts_open_with_a_reason_and_reach_their_topic(quiet_week: Platform) -
 def test_alerts_are_open_for_exactly_the_shelves_that_are_at_risk(quiet_week: Platform) -> None:
     """How many opened on the way is a matter of how often a replay is scored; who is open at the
     end is not."""
-    quiet_week.wait_until_scored()
     rules = quiet_week.settings.risk
     with quiet_week.client() as client:
         risks = {

@@ -9,7 +9,7 @@ import pytest
 
 from clickhouse.client import Client
 from lake.client import connect as connect_lake
-from simulators.world.scenario import load_scenario
+from simulators.world.scenario import Scenario, load_scenario
 from tests.fixtures.warehouse import WarehouseProcess, own_client
 from tillstream.cli.evaluate import _show, _told
 from tillstream.contracts.catalogue import load_catalogue
@@ -35,20 +35,34 @@ def client(warehouse_server: WarehouseProcess) -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def verdict(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Verdict:
-    folder = tmp_path_factory.mktemp("truth")
+def judged(
+    scenario: Scenario,
+    client: Client,
+    folder: Path,
+    *,
+    warmup_days: int = 21,
+    test_days: int = 4,
+    draws: int = 50,
+    with_forecast: bool = False,
+) -> Verdict:
     return judge(
-        load_scenario("supplier-strike").model_copy(update=SMALL),
+        scenario,
         client=client,
         lake=connect_lake(LakeSettings(), url=(folder / "lake").as_uri()),
         catalogue=load_catalogue(),
         folder=folder,
-        warmup_days=21,
-        test_days=4,
+        warmup_days=warmup_days,
+        test_days=test_days,
         budget=5,
-        draws=50,
+        draws=draws,
+        with_forecast=with_forecast,
     )
+
+
+@pytest.fixture(scope="module")
+def verdict(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Verdict:
+    strike = load_scenario("supplier-strike").model_copy(update=SMALL)
+    return judged(strike, client, tmp_path_factory.mktemp("truth"))
 
 
 def test_everyone_is_judged_by_the_same_decisions(verdict: Verdict) -> None:
@@ -101,36 +115,17 @@ def test_the_table_and_the_script_s_answer_hold_the_figures(
 
 def test_a_scenario_without_a_start_cannot_be_judged(client: Client, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has no start"):
-        judge(
-            load_scenario("load-1000x500"),
-            client=client,
-            lake=connect_lake(LakeSettings(), url=(tmp_path / "lake").as_uri()),
-            catalogue=load_catalogue(),
-            folder=tmp_path,
-            warmup_days=21,
-            test_days=4,
-            budget=5,
-            draws=50,
-        )
+        judged(load_scenario("load-1000x500"), client, tmp_path)
 
 
 def test_rates_by_the_forecast_are_judged_beside_ours(
     warehouse_server: WarehouseProcess, tmp_path: Path
 ) -> None:
+    smaller = SMALL | {"stores": 3, "products": 60}
+    quiet = load_scenario("quiet-tuesday").model_copy(update=smaller)
     with own_client(warehouse_server, "forecast_judged") as client:
-        verdict = judge(
-            load_scenario("quiet-tuesday").model_copy(
-                update={"stores": 3, "products": 60, "rate": 3.0, "seed": 5}
-            ),
-            client=client,
-            lake=connect_lake(LakeSettings(), url=(tmp_path / "lake").as_uri()),
-            catalogue=load_catalogue(),
-            folder=tmp_path,
-            warmup_days=63,
-            test_days=2,
-            budget=5,
-            draws=10,
-            with_forecast=True,
+        verdict = judged(
+            quiet, client, tmp_path, warmup_days=63, test_days=2, draws=10, with_forecast=True
         )
     ours, centred = (verdict.said[name].risk for name in (OURS, CENTRED))
     assert ours is not None
@@ -140,17 +135,7 @@ def test_rates_by_the_forecast_are_judged_beside_ours(
 
 
 def test_a_forecast_needs_days_to_learn_from(client: Client, tmp_path: Path) -> None:
+    quiet = load_scenario("quiet-tuesday").model_copy(update=SMALL)
     with pytest.raises(ConfigError, match="needs 63 days to learn from, not 42") as caught:
-        judge(
-            load_scenario("quiet-tuesday").model_copy(update=SMALL),
-            client=client,
-            lake=connect_lake(LakeSettings(), url=(tmp_path / "lake").as_uri()),
-            catalogue=load_catalogue(),
-            folder=tmp_path,
-            warmup_days=42,
-            test_days=1,
-            budget=5,
-            draws=10,
-            with_forecast=True,
-        )
+        judged(quiet, client, tmp_path, warmup_days=42, with_forecast=True)
     assert caught.value.hint == "add --warmup-days 63"

@@ -19,7 +19,7 @@ from tests.fixtures.warehouse import WarehouseProcess, environment_of, own_datab
 from tillstream.cli.main import app
 from tillstream.learning.evidence import read
 from tillstream.learning.learn import Learned, learn
-from tillstream.learning.outlook import outlook
+from tillstream.learning.outlook import believed, risks
 from tillstream.learning.tables import load_model, save
 from tillstream.settings import LakeSettings, WarehouseSettings
 
@@ -113,7 +113,7 @@ def test_nothing_is_known_of_what_came_later(client: Client) -> None:
 
 
 def test_every_item_has_a_risk_and_low_stock_a_higher_one(client: Client) -> None:
-    found = outlook(client, as_of_ms=AS_OF_MS, days=DAYS)
+    found = risks(*believed(client, as_of_ms=AS_OF_MS, days=DAYS))
     _, items = learned_from(client)
     assert found.select(["store_id", "product_id"]).equals(items.select(["store_id", "product_id"]))
     risk, on_hand = found["risk"].to_numpy(), items["on_hand"].to_numpy()

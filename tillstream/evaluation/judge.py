@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from tillstream.evaluation.rules import Scored
 from tillstream.evaluation.run import Predictor, Report, Trial, evaluate
 from tillstream.evaluation.scores import Judged
 from tillstream.evaluation.world import make_case, write_case
-from tillstream.learning.outlook import outlook
+from tillstream.learning.learn import Learned
+from tillstream.learning.outlook import Known, believed, risks
 
 OURS = "tillstream"
 CENTRED = "tillstream, rates by the forecast"
@@ -53,13 +55,20 @@ def judge(
     """Simulate into an empty warehouse, ask for every test day's risks, and hold them against what
     happened; `with_forecast` also those of beliefs that the demand forecast centres. `on_phase` is
     told what is done and the share of it. Raises ServiceError and ConfigError."""
-    predictors: dict[str, Predictor] = {}
+    case = make_case(scenario, warmup_days=warmup_days, test_days=test_days)
+
+    @lru_cache(maxsize=1)
+    def now(as_of_ms: int) -> tuple[Known, Learned]:
+        done = int(np.searchsorted(case.moments, as_of_ms))
+        on_phase("predicting and comparing", done / len(case.moments))
+        return believed(client, as_of_ms=as_of_ms, days=warmup_days)
+
+    predictors: dict[str, Predictor] = {OURS: lambda as_of_ms: risks(*now(as_of_ms))}
     if with_forecast:
         # The libraries of models are loaded only where they are needed.
         from tillstream.evaluation.centred import CentredOnForecast
 
-        predictors[CENTRED] = CentredOnForecast(client, days=warmup_days)
-    case = make_case(scenario, warmup_days=warmup_days, test_days=test_days)
+        predictors[CENTRED] = CentredOnForecast(client, now, days=warmup_days)
     write_case(
         case,
         client=client,
@@ -72,13 +81,7 @@ def judge(
     _load_orders(client, folder)
     on_phase("reading the books", None)
     trial = Trial(case, read_books(client, case.items, case.moments, case.world.start_ms), folder)
-
-    def ours(as_of_ms: int) -> pa.Table:
-        done = int(np.searchsorted(case.moments, as_of_ms))
-        on_phase("predicting and comparing", done / len(case.moments))
-        return outlook(client, as_of_ms=as_of_ms, days=warmup_days)
-
-    reports, said, judged = evaluate(trial, {OURS: ours, **predictors}, budget=budget, draws=draws)
+    reports, said, judged = evaluate(trial, predictors, budget=budget, draws=draws)
     return Verdict(scenario.name, scenario.seed, len(judged.row), tuple(reports), said, judged)
 
 

@@ -14,6 +14,7 @@ from tillstream.learning.exposure import DAY_MS, utc_offset_ms
 from tillstream.learning.learn import Learned, learn
 from tillstream.learning.orders import Orders
 from tillstream.learning.shelves import Chain, Shelves, look_ahead
+from tillstream.learning.stored import DAYS, HALF_LIFE_DAYS
 from tillstream.learning.supply import (
     DEFAULT_TRUCK_MS,
     due_orders,
@@ -47,16 +48,20 @@ def known(client: Client, *, as_of_ms: int, days: int, half_life_days: float) ->
     )
 
 
-def outlook(
-    client: Client, *, as_of_ms: int, days: int = 56, half_life_days: float = 28.0
-) -> pa.Table:
-    """(store_id, product_id, risk) of every item reported before `as_of_ms`, a UTC midnight."""
+def believed(
+    client: Client,
+    *,
+    as_of_ms: int,
+    days: int = DAYS,
+    half_life_days: float = HALF_LIFE_DAYS,
+) -> tuple[Known, Learned]:
+    """What is known at `as_of_ms`, a UTC midnight, and learned from the `days` before."""
     now = known(client, as_of_ms=as_of_ms, days=days, half_life_days=half_life_days)
-    return risks(now, learn(now.evidence, half_life_days=half_life_days))
+    return now, learn(now.evidence, half_life_days=half_life_days)
 
 
 def risks(now: Known, learned: Learned) -> pa.Table:
-    """The same, of what is known already."""
+    """(store_id, product_id, risk) of every item reported before the evidence's moment."""
     items = now.evidence.items.select(["store_id", "product_id"])
     if not items.num_rows:
         return items.append_column("risk", pa.array([], pa.float64()))
